@@ -46,7 +46,8 @@ class ScanReport:
     """One engine's word on one document.
 
     `antivirus` is the policy section's name, `protocol` what was really spoken (never `auto`), `detail` the
-    engine's own words or the cause of an `error`, for people only. `ms` is the time of the check in milliseconds.
+    engine's own words or the cause of an `error`, for people only. `ms` is the time of the
+    check in milliseconds.
     """
 
     antivirus: str
