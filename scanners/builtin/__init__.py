@@ -1,0 +1,4 @@
+"""The small engine inside: test signatures and listed hashes, in plain data and in common archives.
+
+It needs nothing installed and protects nobody: it shows that everything around it works.
+"""

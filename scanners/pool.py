@@ -1,0 +1,51 @@
+"""The endpoints that stand behind one policy section.
+
+Rules of this file: the endpoints are equal; whoever is healthy and least busy is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from policy.verdict import Coverage
+from scanners.endpoint import Endpoint
+
+
+class Pool:
+    """A fixed set of endpoints, at least one."""
+
+    banner: str | None = None
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints = tuple(endpoints)
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the engine behind it can know."""
+        return self.endpoints[0].engine.coverage
+
+    @property
+    def proven(self) -> bool:
+        """Whether at least one endpoint can be used."""
+        return any(e.proven for e in self.endpoints)
+
+    async def start(self) -> None:
+        """Every endpoint's first proof, side by side."""
+        async with asyncio.TaskGroup() as tasks:
+            for endpoint in self.endpoints:
+                tasks.create_task(endpoint.start())
+
+    async def close(self) -> None:
+        """Closes every endpoint."""
+        for endpoint in self.endpoints:
+            await endpoint.close()
+
+    def skips(self, size: int) -> bool:
+        """Whether no endpoint scans an object of that size."""
+        return all(e.skips(size) for e in self.endpoints)
+
+    def pick(self, size: int, but: Collection[Endpoint] = ()) -> Endpoint | None:
+        """The healthiest, least busy endpoint for an object of that size; None where all are in `but`."""
+        left = [e for e in self.endpoints if e not in but]
+        return min(left, key=lambda e: (e.skips(size), not e.proven, e.in_flight), default=None)

@@ -1,0 +1,102 @@
+"""Which protocol is spoken by what: the one list of engines.
+
+Rules of this file: one line a protocol; what is not in the list is refused by name, and only if it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from policy.address import Address
+from policy.model import Policy
+from policy.model.antivirus import Antivirus as Section
+from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavNet
+from scanners.antivirus import Antivirus, RealEngineMissing
+from scanners.auto import AutoPool, find_places
+from scanners.builtin.engine import Builtin as BuiltinEngine
+from scanners.builtin.engine import read_hashes
+from scanners.clamd.net import ClamavNet as ClamdEngine
+from scanners.clamd.net import Transport
+from scanners.endpoint import Endpoint, Terms
+from scanners.pool import Pool
+
+
+class EngineNotBuilt(ValueError):
+    """The policy uses a protocol that this version does not speak yet."""
+
+
+def open_antivirus(policy: Policy, names: Iterable[str]) -> dict[str, Antivirus]:
+    """The named sections, each once, not started yet. Nothing is contacted here.
+
+    ValueError with a text for the administrator: EngineNotBuilt, RealEngineMissing where
+    `require-real-engine` is set and only `builtin` is used, a file of hashes that cannot be read."""
+    opened = {
+        name: _open(name, policy.antivirus[name], require_real=policy.require_real_engine)
+        for name in dict.fromkeys(names)
+    }
+    real = [name for name in opened if policy.antivirus[name].protocol != "builtin"]
+    if policy.require_real_engine and opened and not real:
+        raise RealEngineMissing("require-real-engine is set, but only the built-in engine is used")
+    return opened
+
+
+def _open(name: str, section: AnyAntivirus, *, require_real: bool) -> Antivirus:
+    factory = _FACTORIES.get(section.protocol)
+    if factory is None:
+        known = ", ".join(sorted(_FACTORIES))
+        raise EngineNotBuilt(
+            f"antivirus {name}: protocol {section.protocol} is not built yet; this version speaks {known}"
+        )
+    try:
+        pool = factory(section)
+    except (OSError, ValueError) as why:
+        raise type(why)(f"antivirus {name}: {why}") from why
+    return Antivirus(
+        name,
+        pool,
+        timeout=section.timeout,
+        max_checked_size=section.max_checked_size,
+        require_real=require_real and section.protocol != "builtin",
+    )
+
+
+def _open_clamav_net(section: ClamavNet) -> Pool:
+    return Pool([_clamd_endpoint(section, address, section.transport) for address in section.address])
+
+
+def _open_builtin(section: Builtin) -> Pool:
+    if section.yara_rules is not None:
+        raise EngineNotBuilt("yara-rules are not built yet; take the key out")
+    hashes = read_hashes(section.hashes) if section.hashes is not None else None
+    return Pool([Endpoint([BuiltinEngine(hashes)], _terms(section))])
+
+
+def _open_auto(section: Auto) -> Pool:
+    builtin = Endpoint([BuiltinEngine()], _terms(section))
+    return AutoPool(find_places(), lambda place: _clamd_endpoint(section, place, "auto"), builtin)
+
+
+def _clamd_endpoint(section: Section, address: Address, transport: str) -> Endpoint:
+    if transport != "auto":
+        roads = [Transport(transport)]
+    elif address.unix is not None:
+        roads = [Transport.FILDES, Transport.INSTREAM]
+    else:
+        roads = [Transport.INSTREAM]
+    return Endpoint([ClamdEngine(address, road) for road in roads], _terms(section))
+
+
+def _terms(section: Section) -> Terms:
+    return Terms(
+        max_checked_size=section.max_checked_size,
+        timeout=section.timeout,
+        canary=section.canary,
+        concurrency=section.concurrency,
+    )
+
+
+_FACTORIES: dict[str, Callable[..., Pool]] = {
+    "clamav-net": _open_clamav_net,
+    "builtin": _open_builtin,
+    "auto": _open_auto,
+}
