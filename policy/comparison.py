@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from policy.scalars import parse_size
+from policy.scalars import LARGEST, parse_size
 
 _TEXT = re.compile(r"\s*(>=|<=|>|<|=)\s*(\S.*)", re.ASCII)
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "=": operator.eq}
@@ -32,6 +32,16 @@ class Comparison:
     def holds(self, size: int) -> bool:
         """Whether a size keeps to the bound."""
         return bool(_OPERATORS[self.sign](size, self.bound))
+
+    @property
+    def lowest(self) -> int:
+        """The smallest size it holds for."""
+        return {">": self.bound + 1, ">=": self.bound, "=": self.bound}.get(self.sign, 0)
+
+    @property
+    def highest(self) -> int:
+        """The largest size it holds for."""
+        return {"<": self.bound - 1, "<=": self.bound, "=": self.bound}.get(self.sign, LARGEST)
 
 
 def parse_comparison(value: object) -> Comparison:

@@ -15,7 +15,7 @@ _LONGEST = 10 * 366 * 86400.0
 _BYTES = {"b": 1, "": 1} | {f"{u}ib": 1024**n for n, u in enumerate("kmgt", 1)}
 _BYTES |= {f"{u}b": 1000**n for n, u in enumerate("kmgt", 1)}
 _SIZE_TEXT = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))? ?([a-z]{0,3})", re.ASCII)
-_LARGEST = 2**60
+LARGEST = 2**60
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 
@@ -62,8 +62,8 @@ def parse_size(value: object) -> int:
 
 
 def _bounded(size: int) -> int:
-    if not 0 <= size <= _LARGEST:
-        raise ValueError(f"{size} is out of range; write a size from 0 to {_LARGEST} bytes")
+    if not 0 <= size <= LARGEST:
+        raise ValueError(f"{size} is out of range; write a size from 0 to {LARGEST} bytes")
     return size
 
 

@@ -69,6 +69,11 @@ def merge_engines(reports: Iterable[ScanReport], order: Merge = Merge.KERNUN) ->
     return min(joining, key=_ORDERS[order].index, default=Status.SKIPPED)
 
 
+def merge_order(merge: Merge) -> tuple[Status, ...]:
+    """The five statuses, the one that prevails first."""
+    return _ORDERS[merge]
+
+
 def _joins(report: ScanReport, *, beside_another: bool) -> bool:
     return report.protocol != "builtin" or report.status is Status.FOUND or not beside_another
 
