@@ -1,0 +1,202 @@
+"""The addon: mitmproxy's hooks, options and commands, each handed on to the gateway in force.
+
+Rules of this file: hooks lay out plans and decide nothing; while no gateway is in force nothing is classified, and
+so the stream layer passes nothing; a reload that fails leaves the old policy in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from mitmproxy import command, ctx, exceptions, flow, http
+from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.proxyserver import Proxyserver
+
+from addons import stream
+from addons.exchange import Clearance, exchange_of
+from addons.framing import ends_by_closing
+from addons.gateway import HttpGateway, make_page
+from addons.policy_in_force import PolicyInForce
+from addons.pump import PumpAddon
+from addons.receiver import Receiver
+from addons.surface import check_surface
+from addons.transfer import Transfer
+from policy.decision import Reason
+from policy.load import PolicyError
+
+logger = logging.getLogger(__name__)
+
+
+class AntivirusAddon:
+    """Loads the policy of the option `av_policy` and checks what flows."""
+
+    def __init__(self) -> None:
+        self._in_force: PolicyInForce | None = None
+        self._pump = PumpAddon()
+        self._running = False
+        self._announced = False
+
+    # --- mitmproxy's life cycle
+
+    def load(self, loader: Loader) -> None:
+        """Refuse a mitmproxy that we cannot stand on, then take its streams over."""
+        check_surface()
+        stream.install()
+        self._in_force = PolicyInForce(_receiver, self._announce)
+        loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
+        loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the policy anew where an option of ours changed. A bad one is refused and the old one stays."""
+        if self._in_force is None or not updated & {"av_policy", "av_proxy"}:
+            return
+        try:
+            self._in_force.read(ctx.options.av_policy, ctx.options.av_proxy)
+        except (PolicyError, LookupError) as error:
+            if self._running:
+                raise exceptions.OptionsError(str(error)) from error
+            logger.error("%s", error)  # at start-up mitmproxy's own errorcheck turns this into an exit
+            return
+        if self._running:
+            self._in_force.open()
+
+    def running(self) -> None:
+        """The proxy is up: prove the engines and open. Not a coroutine, because a hot reload calls it plainly."""
+        self._running = True
+        self._pump.register()
+        ctx.options.update(rawtcp=False)  # raw TCP in a CONNECT would be a tunnel that nobody looks into
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+        if self._in_force is not None:
+            self._in_force.open(or_else=ctx.master.shutdown)
+
+    def done(self) -> None:
+        """Unloaded or shut down: from now on nothing is classified."""
+        self._pump.unregister()
+        if self._in_force is not None:
+            self._in_force.close()
+
+    def _announce(self, gateway: HttpGateway) -> None:
+        if self._announced:
+            logger.info("antivirus: %s: the new policy is in force", gateway.name)
+            return
+        self._announced = True
+        bound = _listen_addresses()
+        for host, port in bound:
+            print(f"ready {gateway.name} {host}:{port}", file=sys.stderr, flush=True)
+        listen = gateway.proxy.listen
+        if listen is not None and bound and str(listen) not in {f"{host}:{port}" for host, port in bound}:
+            logger.warning("antivirus: the policy says listen %s; mitmproxy's own options rule here", listen)
+
+    # --- commands
+
+    @command.command("av.reload")
+    def reload(self) -> None:
+        """Read the policy file again and put it in force; a broken one is reported and changes nothing."""
+        if self._in_force is None:
+            raise exceptions.CommandError("the antivirus addon is not loaded")
+        try:
+            self._in_force.read(ctx.options.av_policy, ctx.options.av_proxy)
+        except (PolicyError, LookupError) as error:
+            raise exceptions.CommandError(str(error)) from error
+        self._in_force.open()
+
+    @command.command("av.explain")
+    def explain(self, flows: Sequence[flow.Flow]) -> None:
+        """Log why each flow was treated as it was: the verdict, and every ACL that was looked at."""
+        for a_flow in flows:
+            trace = a_flow.metadata.get("av.trace") or ["nothing of this flow was checked"]
+            logger.info("%s\n  %s", a_flow.comment or a_flow.id, "\n  ".join(str(line) for line in trace))
+
+    def _reload_by_signal(self) -> None:
+        try:
+            self.reload()
+        except exceptions.CommandError as error:
+            logger.error("antivirus: the policy was not reloaded, the old one stays in force:\n%s", error)
+
+    # --- mitmproxy's hooks
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Whatever body follows is an upload to be checked. Pieces are never asked for: see `Range` in the docs."""
+        if (gateway := self._gateway) is None:
+            return
+        for name in ("range", "if-range"):
+            flow.request.headers.pop(name, None)
+        exchange_of(flow).request = partial(gateway.open_upload, flow)
+        flow.request.stream = True
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Whatever body follows is a download to be checked."""
+        if (gateway := self._gateway) is None or flow.response is None:
+            return
+        exchange = exchange_of(flow)
+        if exchange.response is None:
+            exchange.response = partial(gateway.open_download, flow)
+        if flow.response.raw_content is None:
+            flow.response.stream = True
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """A body that another addon made never went through a transfer: it is checked here, whole."""
+        if (gateway := self._gateway) is None or flow.response is None or not flow.response.raw_content:
+            return
+        exchange = exchange_of(flow)
+        if isinstance(exchange.response, Clearance | Transfer):
+            return
+        classified = gateway.open_download(flow)
+        if not isinstance(classified, Transfer):
+            exchange.response = classified
+        elif await classified.judge(flow.response.raw_content):
+            exchange.response = Clearance.CHECKED
+        else:
+            flow.response = make_page(flow, classified)
+            exchange.response = Clearance.OURS
+
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Each message is an object of its own; one that does not pass ends the connection."""
+        if (gateway := self._gateway) is None or flow.websocket is None:
+            return
+        exchange, message = exchange_of(flow), flow.websocket.messages[-1]
+        transfer = gateway.open_message(flow, message.content, from_client=message.from_client)
+        if isinstance(transfer, Transfer) and not await transfer.judge(message.content):
+            message.drop()
+            exchange.broken = True
+            return
+        exchange.messages += 1
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A peer is gone: the check of what nobody gets ends, and a client must not take the cut for an end."""
+        exchange = exchange_of(flow)
+        for transfer in (exchange.request, exchange.response):
+            if isinstance(transfer, Transfer) and transfer.last is None:
+                if not transfer.upload and transfer.sent and ends_by_closing(flow.request, flow.response):
+                    transfer.receiver.reset_on_close()
+                gone = not transfer.upload and flow.client_conn.connected
+                transfer.abandon(Reason.UPSTREAM if gone else Reason.CLIENT_GONE, _error_words(flow))
+
+    @property
+    def _gateway(self) -> HttpGateway | None:
+        return self._in_force.gateway if self._in_force else None
+
+
+def _error_words(flow: http.HTTPFlow) -> str:
+    return flow.error.msg if flow.error else "the connection is gone"
+
+
+def _proxyserver() -> Proxyserver | None:
+    server: Proxyserver | None = ctx.master.addons.get("proxyserver")
+    return server
+
+
+def _listen_addresses() -> list[tuple[str, int]]:
+    server = _proxyserver()
+    return [(address[0], address[1]) for address in server.listen_addrs()] if server else []
+
+
+def _receiver(flow: http.HTTPFlow, upload: bool) -> Receiver:
+    server = _proxyserver()
+    handler = server.connections.get(flow.client_conn.id) if server else None
+    return Receiver(handler, flow.server_conn if upload else flow.client_conn)

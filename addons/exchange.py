@@ -1,0 +1,53 @@
+"""What is known of one flow: which of its two bodies may leave, and by whose word.
+
+Rules of this file: no entry means that nobody classified the body, and then it does not pass; an entry is kept
+beside the flow and not in it, so that nothing of it is saved, replayed or believed from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from mitmproxy import flow
+
+if TYPE_CHECKING:
+    from addons.transfer import Transfer
+
+
+class Clearance(StrEnum):
+    """Why a body may pass without going through a transfer."""
+
+    CHECKED = "checked"  # a transfer ended well
+    UNCHECKED = "unchecked"  # the policy passes it by name
+    OURS = "ours"  # a page of our own
+
+
+# How a body will be classified, asked once and only where a body really follows the headers.
+type Plan = Callable[[], Transfer | Clearance]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The two bodies of one flow. A transfer that is under way lets bytes out step by step only.
+
+    `messages` counts the messages of a WebSocket that were judged; `broken` ends it."""
+
+    request: Transfer | Clearance | Plan | None = None
+    response: Transfer | Clearance | Plan | None = None
+    messages: int = 0
+    broken: bool = False
+
+
+_exchanges: WeakKeyDictionary[flow.Flow, Exchange] = WeakKeyDictionary()
+
+
+def exchange_of(a_flow: flow.Flow) -> Exchange:
+    """The flow's exchange, made empty at the first call."""
+    exchange = _exchanges.get(a_flow)
+    if exchange is None:
+        exchange = _exchanges[a_flow] = Exchange()
+    return exchange

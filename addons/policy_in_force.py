@@ -1,0 +1,113 @@
+"""Which policy is in force, and how another one takes its place.
+
+Rules of this file: a policy is in force once its engines were asked to prove themselves; one that does not load or
+open changes nothing; the old gateway ends its transfers under the policy that they began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from addons.gateway import HttpGateway, Receivers
+from inspection.audit import AuditLog
+from policy.load import default_policy_path, load
+from policy.model import HttpProxy, Policy
+
+logger = logging.getLogger(__name__)
+
+
+def choose_proxy(policy: Policy, wanted: str) -> tuple[str, HttpProxy]:
+    """The http-proxy of that name, or the only enabled one. LookupError tells what there is."""
+    enabled = {name: proxy for name, proxy in policy.http_proxy.items() if proxy.enabled}
+    if not wanted and len(enabled) == 1:
+        return next(iter(enabled.items()))
+    if wanted in enabled:
+        return wanted, enabled[wanted]
+    there = ", ".join(enabled) or "none"
+    if not wanted:
+        raise LookupError(f"av_proxy: choose one of the enabled http-proxies with --set av_proxy=NAME: {there}")
+    raise LookupError(f"av_proxy: no enabled http-proxy is called {wanted!r}; there are: {there}")
+
+
+class PolicyInForce:
+    """Holds the gateway in force. `gateway` is None until the first one is open; then nothing passes."""
+
+    def __init__(self, receivers: Receivers, announce: Callable[[HttpGateway], None]) -> None:
+        self.gateway: HttpGateway | None = None
+        self._receivers = receivers
+        self._announce = announce
+        self._loaded: tuple[Policy, str, HttpProxy] | None = None
+        self._audit: AuditLog | None = None
+        self._audit_target: object = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+
+    def read(self, path: str, wanted: str) -> None:
+        """Load the policy (empty: the shipped one). Raises PolicyError or LookupError and changes nothing then."""
+        policy = load(Path(path).expanduser() if path else default_policy_path())
+        self._loaded = (policy, *choose_proxy(policy, wanted))
+
+    @property
+    def proxy(self) -> HttpProxy | None:
+        """The http-proxy that was read last."""
+        return self._loaded[2] if self._loaded else None
+
+    def open(self, or_else: Callable[[], None] | None = None) -> None:
+        """Put what was read in force, in the background; `or_else` is called where that fails."""
+        if self._loaded is not None:
+            self._spawn(self._open(*self._loaded, or_else))
+
+    async def _open(self, policy: Policy, name: str, proxy: HttpProxy, or_else: Callable[[], None] | None) -> None:
+        async with self._turn:
+            try:
+                audit = self._open_audit(policy)
+                gateway = HttpGateway(policy, name, proxy, audit=audit, receivers=self._receivers)
+                await gateway.open()
+            except Exception as error:
+                logger.error("antivirus: the policy cannot be put in force: %s", _words(error))
+                if or_else is not None:
+                    or_else()
+                return
+            old, self.gateway = self.gateway, gateway
+            for banner in gateway.banners:
+                print(banner, file=sys.stderr, flush=True)
+            self._announce(gateway)
+        if old is not None:
+            await old.close()
+
+    def _open_audit(self, policy: Policy) -> AuditLog:
+        """One log for all policies of a process: under mitmdump it is standard error unless the policy says else."""
+        target = policy.audit.to or "stderr"
+        if self._audit is None or self._audit_target != target:
+            if self._audit is not None:
+                self._audit.close()
+            self._audit, self._audit_target = AuditLog(target), target
+        else:
+            self._audit.reopen()
+        return self._audit
+
+    def close(self) -> None:
+        """Nothing is in force any more; transfers under way are cut."""
+        gateway, self.gateway = self.gateway, None
+        if gateway is not None:
+            self._spawn(gateway.close(patience=0))
+        if self._audit is not None:
+            self._audit.close()
+            self._audit = None
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Held here until done, so that nobody collects it half-way."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _words(error: BaseException) -> str:
+    """A group says nothing by itself: its members do."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_words(member) for member in error.exceptions)
+    return str(error) or repr(error)

@@ -1,0 +1,96 @@
+"""The peer that a body goes to, as far as mitmproxy's private tables show it: how much it has yet to take.
+
+Rules of this file: every private name used here is named in `addons.surface`; a peer that is gone has nothing
+left to take; no wait is without a bound, but a slow peer that takes bytes at all is a live one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from mitmproxy.connection import Connection
+from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.server import ConnectionHandler
+
+# What may lie in mitmproxy's HTTP/2 buffer of one stream before the next slice waits, bytes. HTTP/2 has its own
+# flow control there, which mitmproxy's buffer would otherwise swallow whole.
+H2_BACKLOG = 512 * 1024
+_H2_POLL = 0.005
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class ReceiverStuck(TimeoutError):
+    """The peer took no byte for as long as the policy's `limits.stall` (remote fault, temporary)."""
+
+
+class Receiver:
+    """One connection that a body leaves on; `handler` is mitmproxy's ConnectionHandler of the client."""
+
+    def __init__(self, handler: ConnectionHandler | None, connection: Connection) -> None:
+        self._handler = handler
+        self._connection = connection
+        self._h2: Any = None
+        self._stream_id = 0
+
+    def bind_stream(self, protocol: Layer | None, stream_id: int) -> None:
+        """Tell it the HTTP connection layer that the body is sent through."""
+        self._h2 = getattr(protocol, "h2_conn", None)
+        self._stream_id = stream_id
+
+    async def drained(self, stall: float) -> None:
+        """Return once the peer has taken nearly all that was sent. Raises ReceiverStuck after `stall` seconds
+        without a byte taken."""
+        loop = asyncio.get_running_loop()
+        left, since = self._pending(), loop.time()
+        while left:
+            await self._wait(stall)
+            now_left = self._pending()
+            if now_left < left:
+                left, since = now_left, loop.time()
+            elif loop.time() - since >= stall:
+                raise ReceiverStuck(f"the peer took no byte for {stall:g} s")
+
+    async def _wait(self, stall: float) -> None:
+        if self._h2_queued() > H2_BACKLOG:
+            await asyncio.sleep(_H2_POLL)
+            return
+        writer = self._writer()
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(stall):
+                await writer.drain()
+        except (TimeoutError, OSError):
+            return
+
+    def _pending(self) -> int:
+        """Bytes that must leave before more is sent; 0 while the buffers have room."""
+        queued = self._h2_queued()
+        pending = queued if queued > H2_BACKLOG else 0
+        writer = self._writer()
+        if writer is None:
+            return 0
+        buffered: int = writer.transport.get_write_buffer_size()
+        high: int = writer.transport.get_write_buffer_limits()[1]
+        return pending + (buffered if buffered > high else 0)
+
+    def _h2_queued(self) -> int:
+        if self._h2 is None or not (queue := self._h2.stream_buffers.get(self._stream_id)):
+            return 0
+        return sum(len(item.data) for item in queue)
+
+    def _writer(self) -> asyncio.StreamWriter | None:
+        transport = self._handler.transports.get(self._connection) if self._handler else None
+        writer = getattr(transport, "writer", None)
+        # Other modes of mitmproxy (WireGuard, local capture) have writers of another kind, without a buffer to ask.
+        return writer if isinstance(writer, asyncio.StreamWriter) and not writer.is_closing() else None
+
+    def reset_on_close(self) -> None:
+        """Let the coming close be a TCP reset: for a client that would take a plain one for success."""
+        writer = self._writer()
+        sock = writer.get_extra_info("socket") if writer else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

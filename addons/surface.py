@@ -1,0 +1,62 @@
+"""Every private name of mitmproxy that we stand on, checked before anything else.
+
+Rules of this file: a name used elsewhere and missing here is a bug; a mitmproxy that lacks one is refused at
+load, with the name, instead of failing in the middle of a body.
+"""
+
+from __future__ import annotations
+
+from mitmproxy import version
+from mitmproxy.addonmanager import AddonManager
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import commands, layer, server
+from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
+
+_NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
+    (
+        http.HttpStream,
+        (
+            "_handle_event",
+            "start_response_stream",
+            "start_request_stream",
+            "send_response",
+            "state_wait_for_response_headers",
+            "state_consume_request_body",
+            "state_consume_response_body",
+            "state_stream_request_body",
+            "state_stream_response_body",
+            "state_done",
+            "state_errored",
+            "passthrough",
+        ),
+    ),
+    (http.HttpLayer, ("make_stream", "event_to_child")),
+    (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
+    (layer, ("Layer", "CommandGenerator")),
+    (commands, ("StartHook", "Log")),
+    (commands.Command, ("blocking",)),
+    (server.ConnectionHandler, ("hook_task", "server_event", "drain_writers")),
+    (AddonManager, ("register", "remove", "trigger_event")),
+    (Proxyserver, ("register_connection", "listen_addrs")),
+    (BufferedH2Connection, ("send_data", "reset_stream")),
+)
+
+
+class UnknownMitmproxy(RuntimeError):
+    """This mitmproxy is not one that we can stand on (local fault, permanent)."""
+
+
+def check_surface() -> None:
+    """Raise UnknownMitmproxy, naming what is missing."""
+    missing = [
+        f"{getattr(owner, '__name__', owner)}.{name}"
+        for owner, names in _NAMES
+        for name in names
+        if not hasattr(owner, name)
+    ]
+    if missing:
+        raise UnknownMitmproxy(
+            f"mitmproxy {version.VERSION} lacks {', '.join(missing)}: "
+            "install mitmproxy >=12.2.2,<13 as the project file says; nothing is checked by this one"
+        )
