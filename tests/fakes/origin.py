@@ -35,9 +35,7 @@ class Origin:
 
     async def start(self) -> None:
         """Bind a free port of 127.0.0.1."""
-        self._server = await asyncio.start_server(
-            self._converse, "127.0.0.1", 0, ssl=self.tls, limit=MAX_HEAD
-        )
+        self._server = await asyncio.start_server(self._converse, "127.0.0.1", 0, ssl=self.tls, limit=MAX_HEAD)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -152,9 +150,7 @@ def build_head(reply: Reply) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-async def play(
-    reply: Reply, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> bool:
+async def play(reply: Reply, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Send a reply step by step; True where the connection can go on."""
     writer.write(build_head(reply))
     if exchange.request.method == "HEAD" or reply.framing is Framing.NONE:

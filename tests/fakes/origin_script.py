@@ -108,7 +108,8 @@ class Exchange:
 
 Handler = Callable[[Request], Reply]
 
-FILL_BLOCK = random.Random(1).randbytes(256 * 1024)  # noqa: S311 - a pattern, not a secret
+# No byte below 0x80: among random bytes there is an "MZ" now and then, and engines look for programs behind it.
+FILL_BLOCK = bytes(byte | 0x80 for byte in random.Random(1).randbytes(256 * 1024))  # noqa: S311 - a pattern, not a secret
 
 
 def play_fill(size: int) -> Sequence[bytes]:

@@ -22,9 +22,7 @@ from wsproto.extensions import PerMessageDeflate
 from tests.fakes.origin_script import Exchange
 
 
-async def echo(
-    head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Exchange
-) -> None:
+async def echo(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
     """Answer the handshake `head` and echo messages until the peer closes or goes."""
     socket = WSConnection(ConnectionType.SERVER)
     socket.receive_data(head)

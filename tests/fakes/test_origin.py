@@ -23,7 +23,7 @@ CURL = ("curl", "-sS", "--noproxy", "*", "--max-time", "20")
 
 @pytest.fixture(scope="module", autouse=True)
 def no_current_loop() -> None:
-    """Tests without a loop of their own have none: else looptime asks for one, which is a warning, an error."""
+    """Tests without a loop of their own have none: else looptime asks for one, and that is a warning."""
     asyncio.set_event_loop(None)
 
 

@@ -23,7 +23,7 @@ from tests.http.slow_engine import SlowEngine
 
 @pytest.fixture(scope="session", autouse=True)
 def no_current_loop() -> None:
-    """Tests without a loop of their own have none: else looptime asks for one, which is a warning, an error."""
+    """Tests without a loop of their own have none: else looptime asks for one, and that is a warning."""
     asyncio.set_event_loop(None)
 
 

@@ -145,6 +145,11 @@ class Proxy:
         return [line for line in self.lines[since:] if CRASH.search(line)]
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
     def address(self) -> str:
         """The proxy's URL, for curl's --proxy."""
         return f"http://127.0.0.1:{self.port}"
@@ -169,11 +174,6 @@ class Proxy:
         text = (self._proc / "status").read_text()
         line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) * 1024
-
-    def cpu(self) -> float:
-        """Seconds of processor time used so far, user and system, threads included."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def open_files(self) -> list[str]:
         """What the descriptors of the process point at, as /proc tells it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import h2.config
@@ -52,7 +53,11 @@ class H2Client:
 
     def read_all(self) -> None:
         """Read until every stream has ended; TimeoutError where nothing comes for 20 s."""
-        while any(not taken.ended for taken in self.streams.values()):
+        self.read_while(lambda: any(not taken.ended for taken in self.streams.values()))
+
+    def read_while(self, wanted: Callable[[], bool]) -> None:
+        """Read as long as the condition holds, it being asked after every piece."""
+        while wanted():
             data = self._receive()
             if not data:
                 self._end_rest("cut")

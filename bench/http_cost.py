@@ -1,0 +1,227 @@
+"""What a checked request costs: stock mitmdump, a naive addon and Sluice side by side, before one real clamd.
+
+    .venv/bin/python -m bench.http_cost [--rounds 5] [--sizes 1KB,100KB,10MB,500MB] [--write FILE]
+
+Rules of this file: the three proxies run all the time and take turns in every round, so that what else the machine does
+strikes them alike; processor time is the kernel's count for the process, threads included, in nanoseconds; no body is
+asked for twice, so that no cache of verdicts can answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.fakes.loop_thread import LoopThread
+from tests.fakes.origin import Origin
+from tests.fakes.origin_script import Fill, Reply, Request
+from tests.http.proxy import STOCK, Proxy
+from tests.real.clamd_server import run_clamd
+
+NAIVE = Path(__file__).with_name("naive_addon.py")
+CONNECTIONS = 8
+CLAMD = {"StreamMaxLength": "1000M", "MaxFileSize": "1000M", "MaxScanSize": "2000M"}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A size in bytes, how many requests make one measurement, and the bar: ours to naive at the most."""
+
+    name: str
+    size: int
+    requests: int
+    bar: float
+
+
+LOADS = {
+    load.name: load
+    for load in (
+        Load("1KB", 1_000, 400, 1.25),
+        Load("100KB", 100_000, 240, 0.9),
+        Load("10MB", 10_000_000, 16, 0.7),
+        Load("500MB", 500_000_000, 1, 0.7),
+    )
+}
+
+POLICY = """\
+antivirus:
+  CLAMD: {{protocol: clamav-net, address: {socket}, timeout: 120s, max-checked-size: 600MB}}
+http-proxy:
+  HTTP:
+    listen: 127.0.0.1:8080
+    doc-acl:
+      - {{name: ALL, antivirus: [CLAMD], interval: 5s, chunk: 2000, limit: 64KiB}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement, per request and in milliseconds: the proxy's and clamd's processor time, and the wall's."""
+
+    proxy: float
+    clamd: float
+    wall: float
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time of a process, by its clock (clock_getcpuclockid(3) tells how it is numbered)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+class Stage:
+    """Origin, clamd and the three proxies, running."""
+
+    def __init__(self, loop: LoopThread, origin: Origin, clamd_pid: int, proxies: dict[str, Proxy]) -> None:
+        self._loop, self._origin, self._clamd_pid, self.proxies = loop, origin, clamd_pid, proxies
+        self._number = itertools.count()
+
+    def serve(self, load: Load) -> str:
+        """The URL of bodies of that size, no two alike."""
+
+        def answer(_request: Request) -> Reply:
+            return Reply(steps=(next(self._number).to_bytes(16), Fill(load.size - 16)))
+
+        return self._origin.serve(f"/{load.name}", answer)
+
+    def measure(self, proxy: Proxy, load: Load, requests: int) -> Sample:
+        """One measurement of a load through a proxy."""
+        pids = (proxy.pid, self._clamd_pid)
+        before, began = [processor_time(pid) for pid in pids], time.monotonic()
+        self._loop.run(fetch_all(proxy.port, self.serve(load), load.size, requests), timeout=600)
+        wall = time.monotonic() - began
+        used = [processor_time(pid) - b for pid, b in zip(pids, before, strict=True)]
+        return Sample(*(1000 * seconds / requests for seconds in (*used, wall)))
+
+    def settle(self) -> None:
+        """Wait until clamd rests: the limit probe runs behind the ready line."""
+        while True:
+            before = processor_time(self._clamd_pid)
+            time.sleep(1)
+            if processor_time(self._clamd_pid) - before < 0.01:
+                return
+
+
+async def fetch_all(port: int, url: str, size: int, requests: int) -> None:
+    """That many GETs over keep-alive connections; AssertionError where a reply is not 200 and whole."""
+    shares = [len(range(n, requests, CONNECTIONS)) for n in range(CONNECTIONS)]
+    async with asyncio.TaskGroup() as clients:
+        for share in filter(None, shares):
+            clients.create_task(fetch(port, url, size, share))
+
+
+async def fetch(port: int, url: str, size: int, requests: int) -> None:
+    """GETs one after the other on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    request = f"GET {url} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    for _ in range(requests):
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        assert f"content-length: {size}\r\n".encode() in head.lower(), head
+        left = size
+        while left:
+            data = await reader.read(min(left, 1 << 20))
+            assert data, f"{left} bytes of {size} are missing"
+            left -= len(data)
+    writer.close()
+    await writer.wait_closed()
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """Everything started, and stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pid_file = folder / "clamd.pid"
+        clamd = stack.enter_context(run_clamd({**CLAMD, "PidFile": str(pid_file)}))
+        policy = folder / "policy.yaml"
+        policy.write_text(POLICY.format(socket=clamd.unix))
+        confdir = f"confdir={folder / 'mitmproxy'}"
+        naive = {"NAIVE_CLAMD": str(clamd.unix)}
+        proxies = {
+            "stock mitmdump": Proxy(scripts=(), options=[confdir], ready=STOCK),
+            "naive addon": Proxy(scripts=[NAIVE], options=[confdir], ready=STOCK, env=naive),
+            "Sluice": Proxy(options=[confdir, f"av_policy={policy}"]),
+        }
+        for proxy in proxies.values():
+            stack.enter_context(proxy)
+        loop = stack.enter_context(LoopThread())
+        origin = Origin()
+        loop.run(origin.start())
+        stack.callback(lambda: loop.run(origin.close()))
+        yield Stage(loop, origin, int(pid_file.read_text()), proxies)
+
+
+def run(loads: Sequence[Load], rounds: int) -> dict[tuple[str, str], list[Sample]]:
+    """All samples by load and proxy; a first round of each warms up and is not counted."""
+    samples: dict[tuple[str, str], list[Sample]] = {}
+    with stage() as here:
+        here.settle()
+        for number in range(rounds + 1):
+            for load in loads:
+                names = list(here.proxies)
+                for name in names[number % 3 :] + names[: number % 3]:
+                    warming = not number
+                    sample = here.measure(here.proxies[name], load, -(-load.requests // (4 if warming else 1)))
+                    if not warming:
+                        samples.setdefault((load.name, name), []).append(sample)
+                print(f"round {number} of {rounds}, {load.name} done", file=sys.stderr)
+        crashes = [line for proxy in here.proxies.values() for line in proxy.crashes()]
+        assert not crashes, crashes
+    return samples
+
+
+def spread(values: Sequence[float]) -> float:
+    """The noise: how far the samples lie apart, as a part of their median."""
+    return (max(values) - min(values)) / median(values)
+
+
+def table(loads: Sequence[Load], samples: dict[tuple[str, str], list[Sample]]) -> str:
+    """The result in Markdown."""
+    lines = [
+        "| body | proxy | CPU ms a request | to naive | noise | clamd CPU ms | wall ms | bar |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for load in loads:
+        base = median(s.proxy for s in samples[load.name, "naive addon"])
+        for name in ("stock mitmdump", "naive addon", "Sluice"):
+            of = samples[load.name, name]
+            cpu = [s.proxy for s in of]
+            ratio = median(cpu) / base
+            bar = f"{load.bar}: {'met' if ratio <= load.bar else 'MISSED'}" if name == "Sluice" else ""
+            cells = [load.name, name, f"{median(cpu):.2f}", f"{ratio:.2f}", f"{spread(cpu):.0%}"]
+            cells += [f"{median(s.clamd for s in of):.2f}", f"{median(s.wall for s in of):.2f}", bar]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run and print; `--write` keeps the table with a line on the machine."""
+    parser = argparse.ArgumentParser(description="CPU per request: stock mitmdump, a naive addon, Sluice.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", default=",".join(LOADS))
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    loads = [LOADS[name] for name in options.sizes.split(",")]
+    busy = os.getloadavg()[0]
+    result = table(loads, run(loads, options.rounds))
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {busy:.1f} at the start"
+    told = f"{options.rounds} rounds, medians; {machine}."
+    print(f"{told}\n\n{result}")
+    if options.write:
+        options.write.write_text(f"# CPU per request through HTTP\n\n{told}\nHow: bench/README.md.\n\n{result}\n")
+
+
+if __name__ == "__main__":
+    main()
