@@ -16,9 +16,7 @@ from policy.model import Imap4Proxy, MailProxy, ObjectProxy, Policy, Pop3Proxy, 
 from policy.verdict import Status
 
 
-def decide(
-    policy: Policy, proxy: str, facts: ObjectFacts | MailFacts, status: Status | None = None
-) -> Decision:
+def decide(policy: Policy, proxy: str, facts: ObjectFacts | MailFacts, status: Status | None = None) -> Decision:
     """The decision of the gateway `proxy` (`http-proxy.HTTP`), with its trace.
 
     HTTP and FTP take ObjectFacts and the status of the check; mail gateways take MailFacts.

@@ -97,9 +97,7 @@ def decide_part(proxy: MailProxy, mail: MailFacts, document: DocumentFacts) -> D
         trace = (*trace, step)
         return DocumentDecision(action=Action.DENY, reason=Reason.VIRUS_FOUND, acl=name, trace=trace)
     replaced = None if acl.action == "accept" else REASONS.get(status, Reason.ACL)
-    return DocumentDecision(
-        action=Action(acl.action), reason=replaced, acl=name, trace=trace, replace=acl.replace
-    )
+    return DocumentDecision(action=Action(acl.action), reason=replaced, acl=name, trace=trace, replace=acl.replace)
 
 
 def _in_mail(mail: MailFacts, document: DocumentFacts) -> MailDocument:
@@ -122,9 +120,7 @@ def _in_mail(mail: MailFacts, document: DocumentFacts) -> MailDocument:
     )
 
 
-def _with_documents(
-    choice: Choice[MailAcl], status: Status, documents: tuple[DocumentDecision, ...]
-) -> MailDecision:
+def _with_documents(choice: Choice[MailAcl], status: Status, documents: tuple[DocumentDecision, ...]) -> MailDecision:
     """An accepted mail, unless a document refuses it (first) or defers it."""
     acl = choice.acl
     assert acl is not None  # noqa: S101 - the caller has answered for a mail without a match

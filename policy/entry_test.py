@@ -32,9 +32,7 @@ def compile_test(key: str, values: tuple[Any, ...]) -> Test:
     return _COMPILERS[key](key, values)
 
 
-def _test(
-    key: str, values: Iterable[object], read: Callable[[Any], Any], fits: Callable[[Any], bool]
-) -> Test:
+def _test(key: str, values: Iterable[object], read: Callable[[Any], Any], fits: Callable[[Any], bool]) -> Test:
     name, wanted = kebab(key), _cut(", ".join(str(v) for v in values))
 
     def test(facts: object) -> Why:

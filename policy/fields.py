@@ -46,9 +46,7 @@ class _OneOrMany:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(_as_list, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         array = handler.resolve_ref_schema(handler(schema))
         return {"anyOf": [array["items"], array]}
 
@@ -62,9 +60,7 @@ def _none_word(value: object) -> object:
 
 
 _AS_TEXT = PlainSerializer(str)
-_ADDRESS_SCHEMA = WithJsonSchema(
-    {"type": "string", "minLength": 1, "description": "host:port, [::1]:port or a socket"}
-)
+_ADDRESS_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "description": "host:port, [::1]:port or a socket"})
 _DURATION: dict[str, Any] = {
     "type": ["string", "number"],
     "pattern": r"^\s*\d{1,12}(\.\d{1,6})?(ms|s|m|h|d)\s*$",
@@ -94,9 +90,7 @@ type IcapEndpoint = Annotated[
 type DrwebEndpoint = Annotated[
     Address, BeforeValidator(partial(Address.parse, default_port=3000)), _AS_TEXT, _ADDRESS_SCHEMA
 ]
-type Name = Annotated[
-    str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
-]
+type Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
 type Line = Annotated[
     str, BeforeValidator(parse_line), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 400})
 ]

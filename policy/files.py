@@ -43,9 +43,7 @@ def _gateway_files(loc: Loc, gateway: Mapping[str, Any], base: Path) -> Problems
 
 
 def _quarantine(loc: Loc, gateway: Mapping[str, Any], raw: Mapping[str, Any], base: Path) -> Problems:
-    if not any(
-        acl.get("quarantine") is True for key in ("doc-acl", "mail-acl") for _, acl in _acls(gateway, key)
-    ):
+    if not any(acl.get("quarantine") is True for key in ("doc-acl", "mail-acl") for _, acl in _acls(gateway, key)):
         return
     holder, where = (gateway, loc) if "quarantine" in gateway else (raw, ())
     directory = _get(holder, "quarantine", "directory")
@@ -96,7 +94,7 @@ def _directory(loc: Loc, name: object, base: Path) -> Problems:
         elif not os.access(path, os.W_OK | os.X_OK):
             yield (
                 loc,
-                f"{path} is not writable by user {os.geteuid()}; change its owner, or write another one",
+                f"{path} is not writable for us; change its owner, or write another one",
             )
     except OSError as bad:
         yield loc, f"{path} cannot be looked at: {bad.strerror}"
@@ -114,7 +112,7 @@ def _file(loc: Loc, name: object, base: Path) -> Problems:
         elif not os.access(path, os.R_OK):
             yield (
                 loc,
-                f"{path} is not readable by user {os.geteuid()}; change its mode, or write another file",
+                f"{path} is not readable for us; change its mode, or write another file",
             )
     except OSError as bad:
         yield loc, f"{path} cannot be looked at: {bad.strerror}"

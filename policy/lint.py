@@ -48,8 +48,8 @@ def _limits(policy: Policy, proven: Mapping[str, int]) -> Problems:
             yield (
                 ("antivirus", name, "max-checked-size"),
                 (
-                    f"the engine was proven to see {limit} bytes only, less than max-checked-size "
-                    f"({section.max_checked_size}); what is larger is skipped: raise its limits, or lower this"
+                    f"the engine was proven up to {limit} bytes only, less than max-checked-size "
+                    f"({section.max_checked_size}); what is larger is skipped; raise its limits, or lower this"
                 ),
             )
 
@@ -110,7 +110,7 @@ def _doc_acl(loc: Loc, acl: DocAcl) -> Problems:
         yield (
             (*loc, "limit"),
             (
-                f"lets up to {acl.limit} bytes leave before the verdict, which is a whole object of usual size but "
+                f"lets up to {acl.limit} bytes leave before the verdict: a whole object of usual size, but "
                 f"for its last chunk; write at most {USUAL_OBJECT // 1024}KiB"
             ),
         )

@@ -85,9 +85,7 @@ def size_or_none(value: object) -> int | None:
 def parse_name(value: object) -> str:
     """The name of a section or an ACL: it stands in logs, commands and replies, so it is a plain word."""
     if not isinstance(value, str) or not re.fullmatch(NAME, value):
-        raise ValueError(
-            f"{value!r} is no name; write up to 64 letters, digits, - and _ (all digits: in quotes)"
-        )
+        raise ValueError(f"{value!r} is no name; write up to 64 letters, digits, - and _ (all digits: in quotes)")
     return value
 
 

@@ -44,9 +44,7 @@ class Section(BaseModel):
         if not isinstance(raw, Mapping):
             return make(raw)
         empty = [key for key, value in raw.items() if value is None]
-        ours: list[tuple[Loc, str]] = [
-            ((key,), "has no value; write one, or take the key out") for key in empty
-        ]
+        ours: list[tuple[Loc, str]] = [((key,), "has no value; write one, or take the key out") for key in empty]
         ours += cls.rules(raw)
         made = None
         try:

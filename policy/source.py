@@ -191,9 +191,7 @@ class _Reader:
     def _weigh(self, holder: Node, event: Event, child: Node) -> Node:
         holder.weight += child.weight
         if holder.weight > MAX_NODES:
-            raise self._stop(
-                event, f"holds more than {MAX_NODES} values, aliases followed; no policy needs that"
-            )
+            raise self._stop(event, f"holds more than {MAX_NODES} values, aliases followed; no policy needs that")
         return child
 
     def _refuse_tag(self, event: Event) -> None:
@@ -216,9 +214,7 @@ def _syntax(name: str, text: str, bad: MarkedYAMLError) -> Problem:
     here = lines[line] if line < len(lines) else ""
     indent = here[: len(here) - len(here.lstrip())]
     if "\t" in indent or here[col : col + 1] == "\t":
-        return Problem(
-            name, line + 1, here.index("\t") + 1, "yaml", "a tab stands here; YAML is indented with spaces"
-        )
+        return Problem(name, line + 1, here.index("\t") + 1, "yaml", "a tab stands here; YAML is indented with spaces")
     words = " ".join(f"{bad.problem or bad.context or 'is no YAML'}".split())
     return Problem(name, line + 1, col + 1, "yaml", f"{words}; check indentation, colons and quotes")
 
@@ -237,11 +233,7 @@ def _locate(root: Node, loc: Loc) -> tuple[int, int, str]:
         last = n == len(loc) - 1
         if isinstance(node.value, dict) and step in node.value:
             child = node.value[str(step)]
-            place = (
-                node.keys[str(step)]
-                if last or isinstance(child.value, dict | list)
-                else (child.line, child.col)
-            )
+            place = node.keys[str(step)] if last or isinstance(child.value, dict | list) else (child.line, child.col)
         elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
             child = node.value[step]
             place = (child.line, child.col)

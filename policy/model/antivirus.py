@@ -39,9 +39,7 @@ def _parse_uri(value: object) -> str:
     return value
 
 
-type Uri = Annotated[
-    str, BeforeValidator(_parse_uri), WithJsonSchema({"type": "string", "pattern": r"^/[!-~]*$"})
-]
+type Uri = Annotated[str, BeforeValidator(_parse_uri), WithJsonSchema({"type": "string", "pattern": r"^/[!-~]*$"})]
 
 
 def _parse_path_map(value: object) -> object:

@@ -29,9 +29,7 @@ from policy.verdict import Status
 
 _OTHER_ORDER = "is for http-proxy and ftp-proxy; here write when: {virus-status: [...]}"
 _TRICKLE = "is for http-proxy and ftp-proxy: mail never trickles; take it out"
-_MAILBOX = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII
-)
+_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 
 
 def parse_mailbox(value: object) -> str:

@@ -1,0 +1,75 @@
+"""The `avsluice` command.
+
+Rules of this file: one module a command, imported only when it is the one asked for; a module has
+`add_arguments(parser)` and `run(arguments) -> exit status`; a new command is one line in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+COMMANDS = {
+    "check": ("avsluice.check", "errors and warnings of a policy file"),
+    "explain": ("avsluice.explain", "which rule would decide about an imagined object, and why"),
+    "test": ("avsluice.scripted", "run scripted policy tests"),
+    "schema": ("avsluice.schema", "print the JSON Schema of the policy file"),
+}
+"""Command -> (module, one line of help)."""
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's own arguments."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does it; the process's exit status."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Usage errors end with 2, an interrupt with 130 as in a shell."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    asked = next((word for word in words if not word.startswith("-")), "")
+    command = cast("Command", import_module(COMMANDS[asked][0])) if asked in COMMANDS else None
+    arguments = _build_parser(asked, command).parse_args(words)
+    if command is None:
+        return 2  # not reached: argparse has refused an unknown or a missing command
+    try:
+        return command.run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`avsluice ... | head`); what Python would still flush at exit must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _build_parser(asked: str, command: Command | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="avsluice", description="Sluice, an antivirus gateway.")
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (_, text) in COMMANDS.items():
+        sub = parsers.add_parser(name, help=text, description=text)
+        if name == asked and command is not None:
+            command.add_arguments(sub)
+    return parser
+
+
+class _PrintVersion(argparse.Action):
+    """Looked up only when asked for: reading a distribution's metadata takes longer than most commands."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object) -> None:
+        from importlib.metadata import version
+
+        print(f"avsluice {version('avsluice')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
