@@ -49,6 +49,15 @@ def visible(text: str, limit: int = MAX_TEXT) -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", cut)
 
 
+def cut_text(value: object) -> object:
+    """Cuts a text to MAX_TEXT; lone surrogates, which strict JSON readers refuse, become a backslash and their
+    number. What is no text comes back as it is."""
+    if not isinstance(value, str):
+        return value
+    cut = value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "..."
+    return cut.encode("utf-8", "backslashreplace").decode()
+
+
 def without_query(url: str) -> str:
     """The URL without query, fragment, user and password. A text that is no URL loses what follows ? or #."""
     url = re.split(r"[?#]", url, maxsplit=1)[0]
@@ -118,16 +127,16 @@ class AuditRecord:
         values["ms"] = round(self.ms, 1)
         if self.object is not None and _URL.match(self.object):
             values["object"] = without_query(self.object)
-        return json.dumps({name: _safe(value) for name, value in values.items()})
+        return json.dumps({name: cut_text(value) for name, value in values.items()})
 
 
 def _engine(report: ScanReport) -> dict[str, object]:
     return {
-        "name": _safe(report.antivirus),
+        "name": cut_text(report.antivirus),
         "protocol": report.protocol,
-        "version": _safe(report.version),
+        "version": cut_text(report.version),
         "status": report.status,
-        "virus": _safe(report.virus),
+        "virus": cut_text(report.virus),
         "ms": round(report.ms, 1),
         "cached": report.cached,
         "coverage": report.coverage,
@@ -135,12 +144,4 @@ def _engine(report: ScanReport) -> dict[str, object]:
 
 
 def _document(entry: DocumentEntry) -> dict[str, object]:
-    return {field.name: _safe(getattr(entry, field.name)) for field in fields(entry)}
-
-
-def _safe(value: object) -> object:
-    """Cuts a text; lone surrogates, which strict JSON readers refuse, become a backslash and their number."""
-    if not isinstance(value, str):
-        return value
-    cut = value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "..."
-    return cut.encode("utf-8", "backslashreplace").decode()
+    return {field.name: cut_text(getattr(entry, field.name)) for field in fields(entry)}
