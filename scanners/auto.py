@@ -58,12 +58,11 @@ def find_places(environment: Mapping[str, str] = os.environ) -> list[Address]:
 class AutoPool(Pool):
     """A pool of one: the clamd that was found, or the built-in engine for as long as there is none."""
 
-    def __init__(
-        self, places: Sequence[Address], open_clamd: Callable[[Address], Endpoint], builtin: Endpoint
-    ) -> None:
+    def __init__(self, places: Sequence[Address], open_clamd: Callable[[Address], Endpoint], builtin: Endpoint) -> None:
         super().__init__([builtin])
         self._places = tuple(places)
         self._open_clamd = open_clamd
+        self._builtin = builtin
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -81,19 +80,19 @@ class AutoPool(Pool):
             self._watch.cancel()
             await asyncio.wait([self._watch])
         await super().close()
+        await self._builtin.close()
 
     async def _look_again(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN)
-            builtin = self.endpoints[0]
             try:
                 found = await self._look()
             except Exception:
                 _log.exception("looking for clamd failed; once more in %g s", LOOK_AGAIN)
                 continue
             if found:
+                # The built-in engine is closed with us: some check may still be asking it.
                 self.banner = None
-                await builtin.close()
                 return
 
     async def _look(self) -> bool:

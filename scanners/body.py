@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 
-_ZEROS = bytes(64 * 1024)
+_ZEROS = bytes(256 * 1024)
 
 
 class SparseBody:

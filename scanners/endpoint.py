@@ -100,6 +100,9 @@ class Endpoint:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
+            self._keeper = None
+        self._proof, self._failure = None, "the engine was closed"
+        self._tell()
         for engine in self._variants:
             await engine.close()
 
@@ -163,7 +166,7 @@ class Endpoint:
             if self._standing(size) is not None:
                 return None
             if self._keeper is None:
-                return Answer(Status.ERROR, detail="the engine was not started")
+                return Answer(Status.ERROR, detail=self._failure)
             if self._proof is not None and self._proof.trouble and size > self._proof.seen:
                 return Answer(Status.ERROR, detail=self._proof.trouble)
             if self._proof is None:
@@ -251,6 +254,9 @@ class Endpoint:
                 self._tell()
         except TimeoutError:
             proof.trouble = f"no answer to the limit probe within {self._terms.timeout:g} s"
+        except Exception as crash:
+            _log.exception("%s: the limit probe failed", proof.engine)
+            proof.trouble = f"the limit probe failed: {crash!r}"
         if proof.complete:
             self._tell_limit(proof)
         elif proof.trouble:

@@ -21,7 +21,7 @@ START_SIZE = 1024 * 1024
 """What is shown before an engine is ready: EICAR behind so much filler, or `max-checked-size` if that is
 smaller."""
 
-type _Shape = Callable[[int], SparseBody | None]
+type _Shape = Callable[[int], SparseBody]
 
 _BLOCK = 512
 _STEPS = (1024 * 1024, 1024, 1)
@@ -102,10 +102,7 @@ class Proof:
         """Whether the engine finds EICAR at the end of an object of `size` bytes, in any shape it looks
         into."""
         for shape in self._shapes:
-            body = shape(size)
-            if body is None:
-                continue
-            answer = await self.engine.ask(body)
+            answer = await self.engine.ask(shape(size))
             if answer.status is Status.FOUND:
                 self._shapes = (shape,)
                 return True
@@ -149,15 +146,15 @@ def _between(low: int, high: int, step: int) -> int | None:
     return max(first, (low + high) // 2 // step * step)
 
 
-def _bare_behind_filler(size: int) -> SparseBody | None:
-    return SparseBody(size, ((size - len(EICAR), EICAR),)) if size >= len(EICAR) else None
+def _bare_behind_filler(size: int) -> SparseBody:
+    return SparseBody(size, ((size - len(EICAR), EICAR),))
 
 
-def _tar_behind_filler(size: int) -> SparseBody | None:
+def _tar_behind_filler(size: int) -> SparseBody:
     """A tar file with filler and then EICAR, for ClamAV's own database knows EICAR at the start of a file
     only."""
-    if size < 2 * _BLOCK:
-        return None
+    if size < _BLOCK + len(EICAR):
+        return SparseBody(size, ((0, EICAR),))  # no tar file is that small
     pieces: list[tuple[int, bytes]] = []
     filler = (size - 3 * _BLOCK) // _BLOCK * _BLOCK
     if filler > 0:

@@ -74,9 +74,9 @@ class Builtin:
         return f"builtin 1/{len(self._signatures.hashes)}"
 
     async def close(self) -> None:
-        """Lets the threads end by themselves."""
+        """Takes no more; what the threads were given is answered still."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
 
 
 class _Descriptor:

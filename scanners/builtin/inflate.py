@@ -74,9 +74,7 @@ def open_xz() -> Decompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)
 
 
-def inflate(
-    stream: Stream, make: Callable[[], Decompressor], budget: Budget, *, magic: bytes = b""
-) -> Iterator[bytes]:
+def inflate(stream: Stream, make: Callable[[], Decompressor], budget: Budget, *, magic: bytes = b"") -> Iterator[bytes]:
     """What is packed in the stream: one compressed stream, or with `magic` several in a row."""
     taken = given = 0
     while True:

@@ -79,7 +79,7 @@ async def _send_chunks(sock: socket.socket, body: Body) -> bool:
     while offset < body.size:
         part = body.read(offset, CHUNK)
         if not part:
-            return False
+            raise OSError(f"the object ended after {offset} of {body.size} bytes")
         offset += len(part)
         tail = _END_OF_STREAM if offset == body.size else b""
         if not await _send(sock, b"".join((pending, len(part).to_bytes(_LENGTH_BYTES), part, tail))):

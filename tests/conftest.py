@@ -1,0 +1,56 @@
+"""What all tests share: the real servers, and the word on those that were left out.
+
+Rules of this file: a test that needs a real server says so by a marker; where the server is not installed the test is
+left out, counted and named at the end, or fails if AVSLUICE_REQUIRE_SERVERS is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
+
+SERVERS: dict[str, Callable[[], object]] = {"clamd": find_clamd}
+"""Marker: what finds the server of that name, or nothing."""
+
+_LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begins the count."""
+    config.stash[_LEFT_OUT] = Counter()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leaves out what needs a server that is not there."""
+    for name, find in SERVERS.items():
+        if item.get_closest_marker(name) and not find():
+            if os.environ.get("AVSLUICE_REQUIRE_SERVERS"):
+                pytest.fail(f"{name} is not installed: make servers", pytrace=False)
+            item.config.stash[_LEFT_OUT][name] += 1
+            pytest.skip(f"{name} is not installed: make servers")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line for each server whose tests were left out."""
+    for name, count in config.stash[_LEFT_OUT].items():
+        tests = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.write_line(f"left out: {name}, {tests} (not installed: make servers)", yellow=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_current_loop() -> None:
+    """Tests without a loop of their own have none: else looptime asks for one, which is a warning, an error."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def real_clamd() -> Iterator[ClamdServer]:
+    """A clamd with roomy limits for the whole session. Ask for it in tests marked `clamd` only."""
+    with run_clamd() as server:
+        yield server
