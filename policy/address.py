@@ -66,9 +66,16 @@ def _split_port(text: str, default_port: int | None) -> tuple[str, int]:
 
 def _host(host: str, text: str) -> str:
     if text.startswith("[") or ":" in host:
-        ipaddress.IPv6Address(host)
+        _refuse_unless(ipaddress.IPv6Address, host)
     elif not _HOST.fullmatch(host) or len(host) > 253:
         raise ValueError(f"{text!r} names no host; write host:port, [::1]:port or /path/to/socket")
     elif host.rpartition(".")[2].isdigit():
-        ipaddress.IPv4Address(host)
+        _refuse_unless(ipaddress.IPv4Address, host)
     return host
+
+
+def _refuse_unless(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], host: str) -> None:
+    try:
+        kind(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is no IP address; write for example 127.0.0.1:port or [::1]:port") from None

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJ
 
 from policy.facts import DocumentFacts, MailFacts, ObjectFacts, SessionFacts
 from policy.fields import Flag, Line, OneOrMany, Size
+from policy.model.acl import Command
 from policy.problem import PolicyError
 from policy.section import Problems, Section
 from policy.source import Source, read_source
@@ -52,7 +53,7 @@ class SessionCase(Section):
 class CommandCase(SessionCase):
     """An FTP command."""
 
-    command: Annotated[str, Field(pattern=r"^[A-Za-z]{3,8}( [A-Za-z]{3,8})?$")]
+    command: Command
 
 
 class ObjectCase(SessionCase):

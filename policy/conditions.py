@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 from pydantic import PrivateAttr
 
 from policy.comparison import SizeBound
-from policy.entry_test import Test, Why, compile_test
 from policy.fields import OneOrMany, Words
 from policy.hours import Hours
+from policy.matching import Test, Why, compile_test
 from policy.networks import Network, Server
 from policy.section import Section
 from policy.verdict import Status
@@ -64,7 +64,11 @@ class CommandWhen(SessionWhen):
 class FtpWhen(CommandWhen):
     """doc-acl of ftp-proxy, and what HTTP shares with it."""
 
-    refused: ClassVar = {"virus-status": _OUTCOME, "virus-name": _OUTCOME}
+    refused: ClassVar = {
+        "virus-status": _OUTCOME,
+        "virus-name": _OUTCOME,
+        **dict.fromkeys(("method", "url", "host", "content-type"), "is known in http-proxy only; take it out"),
+    }
 
     direction: Directions | None = None
     extension: Words | None = None
@@ -82,8 +86,13 @@ class HttpWhen(FtpWhen):
     content_type: Words | None = None
 
 
+_NO_ENVELOPE = "is known in smtp-proxy only: there is no envelope here; take it out"
+
+
 class Pop3MailWhen(CommandWhen):
     """mail-acl, as far as all mail proxies share it."""
+
+    refused: ClassVar = {"sender": _NO_ENVELOPE, "recipient": _NO_ENVELOPE}
 
     size: OneOrMany[SizeBound] | None = None
     virus_status: OneOrMany[Status] | None = None

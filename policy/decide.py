@@ -12,8 +12,8 @@ from typing import Protocol
 
 from policy.conditions import When
 from policy.decision import Action, Choice, Decision, Reason, Step
-from policy.entry_test import WAIT
 from policy.facts import ObjectFacts, SessionFacts
+from policy.matching import WAIT
 from policy.model import (
     CommandAcl,
     DocAcl,
@@ -144,4 +144,4 @@ def _covers(acl: FtpCommandAcl, command: str) -> bool:
     if acl.commands is None:
         return True
     words = command.upper().split()
-    return any(words[: len(c.split())] == c.upper().split() for c in acl.commands)
+    return any(words[: len(c.split())] == c.split() for c in acl.commands)

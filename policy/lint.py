@@ -28,6 +28,7 @@ def lint(policy: Policy, proven: Mapping[str, int] | None = None) -> Problems:
     probe); without it the engines' own limits are not judged.
     """
     yield from _limits(policy, proven or {})
+    yield from _same_listen(policy)
     for label, gateway in policy.gateways():
         kind, _, name = label.partition(".")
         loc: Loc = (kind, name)
@@ -85,6 +86,17 @@ def _public(loc: Loc, gateway: Gateway) -> Problems:
                 "write tls, or a session-acl with client networks, or listen on a private address"
             ),
         )
+
+
+def _same_listen(policy: Policy) -> Problems:
+    taken: dict[str, str] = {}
+    for label, gateway in policy.gateways():
+        if not gateway.enabled or gateway.listen is None or str(gateway.listen).endswith(":0"):
+            continue
+        kind, _, name = label.partition(".")
+        first = taken.setdefault(str(gateway.listen), label)
+        if first != label:
+            yield (kind, name, "listen"), f"{gateway.listen} is where {first} listens too; only one of them can"
 
 
 def is_public(host: str) -> bool:

@@ -24,14 +24,17 @@ def parse_duration(value: object) -> float:
     """Seconds from `500ms 5s 2m 1h 30d` or a bare number of seconds, at most ten years; ValueError else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a duration; write for example 500ms, 5s, 2m, 1h or 30d")
+    seconds: float
     if isinstance(value, str):
         match = _DURATION_TEXT.fullmatch(value.strip())
         if match is None:
             raise ValueError(f"{value!r} is not a duration; write for example 500ms, 5s, 2m, 1h or 30d")
-        value = float(match[1]) * _SECONDS[match[2]]
-    if not 0 <= value <= _LONGEST:  # also refuses nan
+        seconds = float(match[1]) * _SECONDS[match[2]]
+    else:
+        seconds = float(value)
+    if not 0 <= seconds <= _LONGEST:  # also refuses nan
         raise ValueError(f"{value} is out of range; write a duration from 1ms to 3650d")
-    return float(value)
+    return seconds
 
 
 def parse_positive_duration(value: object) -> float:

@@ -41,11 +41,14 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _gather(cls, raw: object, make: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(raw, cls):
+            return raw
         if not isinstance(raw, Mapping):
-            return make(raw)
+            text = f"must be a mapping of `key: value`, not {_shown(raw)}"
+            raise ValidationError.from_exception_data(cls.__name__, [_problem((), text)])
         empty = [key for key, value in raw.items() if value is None]
         ours: list[tuple[Loc, str]] = [((key,), "has no value; write one, or take the key out") for key in empty]
-        ours += cls.rules(raw)
+        ours += ((loc, text) for loc, text in cls.rules(raw) if not loc or loc[0] not in empty)
         made = None
         try:
             made = make({key: value for key, value in raw.items() if value is not None})
@@ -114,8 +117,21 @@ def _shown(value: object) -> str:
     return "nothing" if value is None else f"{value!r:.80}"
 
 
+_EXAMPLES: dict[int | str, str] = {
+    "action": "accept",
+    "address": "127.0.0.1:3310",
+    "doc-acl": "[{name: DOCUMENTS, antivirus: [ENGINE]}]",
+    "documents": "[{virus-status: found}]",
+    "expect": "{action: deny}",
+    "listen": "127.0.0.1:8080",
+    "name": "DOCUMENTS",
+    "proxy": "http-proxy.HTTP",
+    "server": "127.0.0.1:25",
+    "uri": "/av/respmod",
+}
+
 _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
-    "missing": lambda e: "is missing; write it",
+    "missing": lambda e: f"is missing; write for example `{e['loc'][-1]}: {_EXAMPLES.get(e['loc'][-1], '...')}`",
     "extra_forbidden": lambda e: "is no key here",
     "bool_type": lambda e: f"must be true or false, not {_shown(e['input'])}",
     "int_type": lambda e: f"must be a whole number, not {_shown(e['input'])}",

@@ -237,14 +237,20 @@ def _locate(root: Node, loc: Loc) -> tuple[int, int, str]:
         elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
             child = node.value[step]
             place = (child.line, child.col)
-        elif last and isinstance(node.value, dict) and step != "[key]":
-            path.append(step)
+        elif isinstance(node.value, dict) and step != "[key]" and not _is_branch(node, step):
+            path += loc[n:]
             break
         else:
             continue  # pydantic's word for a union's branch or a key, or the index of a single item
         node = child
         path.append(_label(child, step))
     return (*place, spell(path) or "policy")
+
+
+def _is_branch(node: Node, step: int | str) -> bool:
+    """Whether the step is pydantic's name of a discriminated union's branch, not a key."""
+    tag = node.value.get("protocol")
+    return isinstance(step, int) or (tag is not None and tag.value == step)
 
 
 def _label(node: Node, step: int | str) -> int | str:

@@ -6,10 +6,11 @@ its outcome is filtered by `accept-antivirus-status` and never a condition.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from policy.conditions import CommandWhen, FtpWhen, HttpWhen, SessionWhen, When
 from policy.fields import Duration, Flag, Name, OneOrMany, Size
@@ -18,6 +19,20 @@ from policy.section import Problems, Section
 from policy.verdict import Status
 
 _MISPLACED_STATUS = "stands under `when` only in mail proxies; here write accept-antivirus-status"
+
+
+def parse_command(value: object) -> str:
+    """An FTP command in capitals, with a second word where it has one (`SITE CHMOD`); ValueError else."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]{3,8}( [A-Za-z]{3,8})?", value):
+        raise ValueError(f"{value!r} is no FTP command; write for example STOR, or SITE CHMOD")
+    return value.upper()
+
+
+type Command = Annotated[
+    str,
+    BeforeValidator(parse_command),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{3,8}( [A-Za-z]{3,8})?$"}),
+]
 
 
 class Acl(Section):
@@ -37,7 +52,7 @@ class FtpCommandAcl(Acl):
     """Which FTP commands go through. Without `commands`: all of them. `abort` ends the session."""
 
     when: CommandWhen = CommandWhen()
-    commands: OneOrMany[Annotated[str, Field(pattern=r"^[A-Za-z]{3,8}( [A-Za-z]{3,8})?$")]] | None = None
+    commands: OneOrMany[Command] | None = None
     action: Literal["permit", "deny", "abort"]
 
 
