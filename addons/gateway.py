@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from inspection.quarantine import Quarantine
 from mitmproxy import http
 
 from addons.block_page import Refusal, render
+from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
 from addons.exchange import Clearance
@@ -24,7 +24,8 @@ from addons.record import make_record, mark, mark_flow
 from addons.steps import Step
 from addons.transfer import Transfer, Way
 from inspection.audit import AuditLog, new_id
-from inspection.inspect_object import Inspection, Inspector, Subject
+from inspection.inspect_object import Inspector, Subject
+from inspection.quarantine import Quarantine
 from inspection.spool import SpoolRoom
 from policy.decision import Choice, Reason
 from policy.facts import ObjectFacts
@@ -35,6 +36,9 @@ from scanners.registry import open_antivirus
 logger = logging.getLogger(__name__)
 
 Receivers = Callable[[http.HTTPFlow, bool], Receiver]
+
+# A status that needs no engine, and why.
+type Fault = tuple[Status, str]
 
 _PLAIN = Coding((), passthrough=True)
 
@@ -60,10 +64,14 @@ class HttpGateway:
         names = {name for acl in proxy.doc_acl for name in acl.antivirus or ()}
         self._antiviruses = open_antivirus(policy, sorted(names))
         self._quarantine = _open_quarantine(policy, proxy)
+        self._blocked = BlockedDownloads(policy.blocked_memory)
         self._inspector = Inspector(self.name, proxy, self._antiviruses, self._quarantine)
 
     async def open(self) -> None:
-        """Prove the engines. Raises RealEngineMissing where the policy demands one that is not there."""
+        """Prove the engines. Raises RealEngineMissing where the policy demands one that is not there, and
+        QuarantineError where the quarantine cannot be written."""
+        if self._quarantine is not None:
+            await asyncio.to_thread(self._quarantine.open)
         async with asyncio.TaskGroup() as tasks:
             for antivirus in self._antiviruses.values():
                 tasks.create_task(antivirus.start())
@@ -78,6 +86,8 @@ class HttpGateway:
                 transfer.close()
         for antivirus in self._antiviruses.values():
             await antivirus.close()
+        if self._quarantine is not None:
+            await asyncio.to_thread(self._quarantine.close)
 
     @property
     def banners(self) -> list[str]:
@@ -88,68 +98,58 @@ class HttpGateway:
 
     def open_download(self, flow: http.HTTPFlow) -> Transfer | Clearance:
         """Classify a response whose body follows."""
-        return self._open(flow, describe_download(flow), upload=False)
+        headers = flow.response.headers if flow.response else http.Headers()
+        coding, fault = _plan(headers)
+        fault = self._find_fault(flow) or fault
+        return self._open(flow, describe_download(flow), coding, fault, headers, upload=False)
 
     def open_upload(self, flow: http.HTTPFlow) -> Transfer | Clearance:
         """Classify a request whose body follows."""
-        return self._open(flow, describe_upload(flow), upload=True)
+        coding, fault = _plan(flow.request.headers)
+        return self._open(flow, describe_upload(flow), coding, fault, flow.request.headers, upload=True)
 
     def open_message(self, flow: http.HTTPFlow, content: bytes, *, from_client: bool) -> Transfer | Clearance:
         """Classify one message of a WebSocket, complete in memory."""
         described = describe_upload(flow) if from_client else describe_download(flow)
         facts = replace(described, content_type=None, filename=None, size=len(content))
-        return self._open(flow, facts, upload=from_client, coding=_PLAIN, trickles=False)
+        return self._open(flow, facts, _PLAIN, None, http.Headers(), upload=from_client)
 
     def _open(
         self,
         flow: http.HTTPFlow,
         facts: ObjectFacts,
+        coding: Coding,
+        fault: Fault | None,
+        headers: http.Headers,
         *,
         upload: bool,
-        coding: Coding | None = None,
-        trickles: bool = True,
     ) -> Transfer | Clearance:
         subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=facts)
         choice = self._inspector.choose(facts)
-        message = flow.request if upload else flow.response
-        headers = message.headers if message else http.Headers()
-        if self._passes_unchecked(choice):
+        if _passes_unchecked(choice):
             self._record_unchecked(flow, subject, choice)
             return Clearance.UNCHECKED
-        fault = self._unasked_piece(flow, choice) if not upload and coding is None else None
-        if coding is None:
-            coding, unreadable = self._plan(headers, choice)
-            fault = fault or unreadable
         transfer = Transfer(
             subject,
             choice,
             self._way(flow, upload=upload),
             coding=coding,
-            length=announced_length(headers) if trickles else None,
-            upload=upload or not trickles,
-            fault=fault,
+            length=announced_length(headers),
+            upload=upload,
+            fault=self._inspector.judge(choice, *fault) if fault else None,
         )
         self._transfers.add(transfer)
         self._idle.clear()
         return transfer
 
-    def _passes_unchecked(self, choice: Choice[DocAcl]) -> bool:
-        acl = choice.acl
-        return acl is not None and not choice.waits_for_head and acl.action == "accept" and not acl.antivirus
-
-    def _plan(self, headers: http.Headers, choice: Choice[DocAcl]) -> tuple[Coding, Inspection | None]:
-        if "content-encoding" not in headers:
-            return _PLAIN, None
-        try:
-            return plan(headers.get_all("content-encoding")), None
-        except CodingError as error:
-            return _PLAIN, self._inspector.judge(choice, Status.UNKNOWN, str(error))
-
-    def _unasked_piece(self, flow: http.HTTPFlow, choice: Choice[DocAcl]) -> Inspection | None:
-        """Pieces are never asked for, so a piece of an object is not what was asked for."""
-        if flow.response is None or flow.response.status_code != 206:
-            return None
-        return self._inspector.judge(choice, Status.UNKNOWN, "a piece (206) that was not asked for")
+    def _find_fault(self, flow: http.HTTPFlow) -> Fault | None:
+        """What is known of a download before its first byte: it was cut before, or is not what was asked for."""
+        if (refused := self._blocked.recall(flow)) is not None:
+            word = f"{refused.status} {refused.virus or ''}".rstrip()
+            return refused.status, f"{word}, as in {refused.id}: it was cut before"
+        if flow.response is not None and flow.response.status_code == 206:
+            return Status.UNKNOWN, "a piece (206) that was not asked for"
+        return None
 
     def _way(self, flow: http.HTTPFlow, *, upload: bool) -> Way:
         return Way(
@@ -171,6 +171,9 @@ class HttpGateway:
         if transfer.inspection is None:  # closed by us in the middle, at a shutdown
             return
         mark_flow(flow, transfer)
+        self._blocked.notice_versions(transfer.inspection.reports)
+        if not transfer.upload:
+            self._blocked.remember(flow, transfer)
         self._audit.write(
             make_record(self.name, transfer.subject, transfer.inspection, transfer=transfer, step=step)
         )
@@ -179,6 +182,21 @@ class HttpGateway:
         inspection = self._inspector.judge(choice, None, "passed unchecked by the policy")
         mark(flow, subject, inspection)
         self._audit.write(make_record(self.name, subject, inspection))
+
+
+def _passes_unchecked(choice: Choice[DocAcl]) -> bool:
+    acl = choice.acl
+    return acl is not None and not choice.waits_for_head and acl.action == "accept" and not acl.antivirus
+
+
+def _plan(headers: http.Headers) -> tuple[Coding, Fault | None]:
+    """How the body is coded; what has no meaning that all readers share is `unknown`."""
+    if "content-encoding" not in headers:
+        return _PLAIN, None
+    try:
+        return plan(headers.get_all("content-encoding")), None
+    except CodingError as error:
+        return _PLAIN, (Status.UNKNOWN, str(error))
 
 
 def _open_quarantine(policy: Policy, proxy: HttpProxy) -> Quarantine | None:

@@ -1,0 +1,127 @@
+"""Spools in a room, in memory and on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspection.spool import SpoolFull, SpoolRoom
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> SpoolRoom:
+    return SpoolRoom(tmp_path, memory=1000, max_object=5000, max_total=8000)
+
+
+@given(st.lists(st.binary(max_size=700), max_size=8))
+def test_what_goes_in_comes_out(pieces: list[bytes]) -> None:
+    """Bytes, length and digest are those of what was appended, wherever the spool kept them."""
+    whole = b"".join(pieces)
+    spool = SpoolRoom(memory=1000).open()
+    for piece in pieces:
+        spool.append(piece)
+    spool.finish()
+    assert spool.read(0, len(whole) + 1) == whole
+    assert spool.size == len(whole)
+    assert spool.sha256 == hashlib.sha256(whole).hexdigest()
+    assert spool.in_memory == (len(whole) <= 1000)
+    spool.close()
+
+
+def test_a_growing_spool_is_readable(room: SpoolRoom) -> None:
+    """What is here can be read while more arrives, on both sides of the move to disk."""
+    spool = room.open()
+    spool.append(b"a" * 900)
+    assert spool.read(890, 100) == b"a" * 10
+    spool.append(b"b" * 900)
+    assert not spool.in_memory
+    assert spool.read(890, 20) == b"a" * 10 + b"b" * 10
+    assert spool.read(1800, 10) == b""
+
+
+def test_the_file_has_no_name(room: SpoolRoom, tmp_path: Path) -> None:
+    """Nothing of a spool lies in the directory, so nothing is left over, whatever happens."""
+    spool = room.open()
+    spool.append(b"x" * 2000)
+    assert not spool.in_memory
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+def test_a_descriptor_has_its_own_position(room: SpoolRoom, size: int) -> None:
+    """An engine that reads, or seeks, moves nobody else's position, and cannot write."""
+    spool = room.open()
+    spool.append(b"y" * size)
+    spool.finish()
+    first, second = spool.descriptor(), spool.descriptor()
+    try:
+        assert os.read(first, size) == b"y" * size
+        assert os.read(second, size) == b"y" * size
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(first, b"no")
+    finally:
+        os.close(first)
+        os.close(second)
+
+
+def test_an_object_has_a_cap(room: SpoolRoom) -> None:
+    """A byte above max-object is refused before it is kept, and the cap is named."""
+    spool = room.open()
+    spool.append(b"z" * 5000)
+    with pytest.raises(SpoolFull, match="max-object 5000"):
+        spool.append(b"z")
+    assert spool.size == 5000
+
+
+def test_all_objects_together_have_a_cap(room: SpoolRoom) -> None:
+    """max-total bounds the sum, and a closed spool gives its part back."""
+    first, second = room.open(), room.open()
+    first.append(b"1" * 5000)
+    second.append(b"2" * 3000)
+    with pytest.raises(SpoolFull, match="max-total 8000"):
+        second.append(b"2")
+    first.close()
+    first.close()
+    assert room.used == 3000
+    second.append(b"2")
+
+
+def test_a_finished_spool_is_frozen(room: SpoolRoom) -> None:
+    """What an engine has begun to read never changes."""
+    spool = room.open()
+    spool.finish()
+    with pytest.raises(ValueError, match="does not grow"):
+        spool.append(b"more")
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file of this process may grow beyond 4096 bytes: a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    """The disk's refusal comes out as OSError; what was kept before stays readable and nothing is counted twice."""
+    room = SpoolRoom(tmp_path, memory=100)
+    spool = room.open()
+    spool.append(b"k" * 4000)
+    with pytest.raises(OSError, match="File too large"):
+        spool.append(b"k" * 4000)
+    assert spool.read(3990, 100) == b"k" * 10
+    assert room.used == 4000
+    spool.close()
+    assert room.used == 0
