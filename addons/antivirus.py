@@ -18,9 +18,10 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 
 from addons import stream
+from addons.block_page import TemplateError
 from addons.exchange import Clearance, exchange_of
 from addons.framing import ends_by_closing
-from addons.gateway import HttpGateway, make_page
+from addons.gateway import HttpGateway
 from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
 from addons.receiver import Receiver
@@ -30,6 +31,9 @@ from policy.decision import Reason
 from policy.load import PolicyError
 
 logger = logging.getLogger(__name__)
+
+_OPTIONS = frozenset({"av_policy", "av_proxy", "av_block_page"})
+_BAD_INPUT = (PolicyError, LookupError, TemplateError)
 
 
 class AntivirusAddon:
@@ -50,20 +54,26 @@ class AntivirusAddon:
         self._in_force = PolicyInForce(_receiver, self._announce)
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
+        loader.add_option("av_block_page", str, "", "A block page of yours (HTML); empty: the shipped one.")
 
     def configure(self, updated: set[str]) -> None:
         """Read the policy anew where an option of ours changed. A bad one is refused and the old one stays."""
-        if self._in_force is None or not updated & {"av_policy", "av_proxy"}:
+        if self._in_force is None or not updated & _OPTIONS:
             return
         try:
-            self._in_force.read(ctx.options.av_policy, ctx.options.av_proxy)
-        except (PolicyError, LookupError) as error:
+            self._read()
+        except _BAD_INPUT as error:
             if self._running:
                 raise exceptions.OptionsError(str(error)) from error
             logger.error("%s", error)  # at start-up mitmproxy's own errorcheck turns this into an exit
             return
         if self._running:
             self._in_force.open()
+
+    def _read(self) -> None:
+        if self._in_force is not None:
+            options = ctx.options
+            self._in_force.read(options.av_policy, options.av_proxy, options.av_block_page)
 
     def running(self) -> None:
         """The proxy is up: prove the engines and open. Not a coroutine, because a hot reload calls it plainly."""
@@ -100,8 +110,8 @@ class AntivirusAddon:
         if self._in_force is None:
             raise exceptions.CommandError("the antivirus addon is not loaded")
         try:
-            self._in_force.read(ctx.options.av_policy, ctx.options.av_proxy)
-        except (PolicyError, LookupError) as error:
+            self._read()
+        except _BAD_INPUT as error:
             raise exceptions.CommandError(str(error)) from error
         self._in_force.open()
 
@@ -152,7 +162,7 @@ class AntivirusAddon:
         elif await classified.judge(flow.response.raw_content):
             exchange.response = Clearance.CHECKED
         else:
-            flow.response = make_page(flow, classified)
+            flow.response = gateway.page(flow, classified)
             exchange.response = Clearance.OURS
 
     async def websocket_message(self, flow: http.HTTPFlow) -> None:

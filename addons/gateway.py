@@ -10,24 +10,23 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons.block_page import Refusal, render
 from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
 from addons.exchange import Clearance
 from addons.receiver import Receiver
 from addons.record import make_record, mark, mark_flow
+from addons.refusal import make_page
 from addons.steps import Step
 from addons.transfer import Transfer, Way
 from inspection.audit import AuditLog, new_id
 from inspection.inspect_object import Inspector, Subject
 from inspection.quarantine import Quarantine
 from inspection.spool import SpoolRoom
-from policy.decision import Choice, Reason
+from policy.decision import Choice
 from policy.facts import ObjectFacts
 from policy.model import DocAcl, HttpProxy, Policy
 from policy.verdict import Status
@@ -44,16 +43,25 @@ _PLAIN = Coding((), passthrough=True)
 
 
 class HttpGateway:
-    """`receivers` finds the peer that a flow's body goes to (the second argument: True for an upload)."""
+    """`receivers` finds the peer that a flow's body goes to (the second argument: True for an upload);
+    `template` is the block page, None for the shipped one."""
 
     def __init__(
-        self, policy: Policy, name: str, proxy: HttpProxy, *, audit: AuditLog, receivers: Receivers
+        self,
+        policy: Policy,
+        name: str,
+        proxy: HttpProxy,
+        *,
+        audit: AuditLog,
+        receivers: Receivers,
+        template: str | None = None,
     ) -> None:
         self.name = f"http-proxy.{name}"
         self.proxy = proxy
         self.policy = policy
         self._audit = audit
         self._receivers = receivers
+        self._template = template
         self._transfers: set[Transfer] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -156,11 +164,15 @@ class HttpGateway:
             inspector=self._inspector,
             room=self._room,
             stall=self.proxy.limits.stall,
-            page=lambda transfer: make_page(flow, transfer),
+            page=lambda transfer: self.page(flow, transfer),
             receiver=lambda: self._receivers(flow, upload),
             settled=lambda transfer: mark_flow(flow, transfer),
             ended=lambda transfer, step: self._ended(flow, transfer, step),
         )
+
+    def page(self, flow: http.HTTPFlow, transfer: Transfer) -> http.Response:
+        """What the client gets instead of a body that does not pass."""
+        return make_page(flow, transfer, self._template)
 
     # --- records
 
@@ -206,42 +218,3 @@ def _open_quarantine(policy: Policy, proxy: HttpProxy) -> Quarantine | None:
     return Quarantine(
         section.directory, max_age=section.max_age, max_size=section.max_size, on_full=section.on_full
     )
-
-
-def make_page(flow: http.HTTPFlow, transfer: Transfer) -> http.Response:
-    """The page that a refused client gets instead of the object."""
-    inspection = transfer.inspection
-    if inspection is None:
-        raise ValueError("there is no page before the verdict")
-    refusal = Refusal(
-        status=str(inspection.status or "refused"),
-        virus=inspection.virus,
-        antivirus=", ".join(report.antivirus for report in inspection.reports),
-        acl=inspection.decision.acl,
-        reason=str(inspection.decision.reason or ""),
-        id=transfer.subject.id,
-        url=transfer.subject.facts.url or "",
-        time=datetime.now(UTC),
-    )
-    content_type, content = render(refusal, flow.request.headers.get("accept", ""))
-    headers = {
-        "content-type": content_type,
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-        "x-sluice-status": str(inspection.status or "refused"),
-        "x-sluice-id": transfer.subject.id,
-    }
-    reason = inspection.decision.reason
-    code = _STATUS_CODES.get(reason, 403) if reason else 403
-    if code == 503:
-        headers["retry-after"] = "30"
-    return http.Response.make(code, content, headers)
-
-
-# 403 for what was judged; 503 where trying again may help; 502 where the origin is at fault (RFC 9110 15.6).
-_STATUS_CODES = {
-    Reason.ANTIVIRUS_ERROR: 503,
-    Reason.UPSTREAM: 502,
-    Reason.PROTOCOL: 502,
-}

@@ -10,8 +10,10 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 
+from addons.block_page import check_template
 from addons.gateway import HttpGateway, Receivers
 from inspection.audit import AuditLog
 from policy.load import default_policy_path, load
@@ -33,6 +35,16 @@ def choose_proxy(policy: Policy, wanted: str) -> tuple[str, HttpProxy]:
     raise LookupError(f"av_proxy: no enabled http-proxy is called {wanted!r}; there are: {there}")
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read and is good: one http-proxy of a policy, and its block page."""
+
+    policy: Policy
+    name: str
+    proxy: HttpProxy
+    template: str | None
+
+
 class PolicyInForce:
     """Holds the gateway in force. `gateway` is None until the first one is open; then nothing passes."""
 
@@ -40,32 +52,30 @@ class PolicyInForce:
         self.gateway: HttpGateway | None = None
         self._receivers = receivers
         self._announce = announce
-        self._loaded: tuple[Policy, str, HttpProxy] | None = None
+        self._loaded: Loaded | None = None
         self._audit: AuditLog | None = None
         self._audit_target: object = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
-    def read(self, path: str, wanted: str) -> None:
-        """Load the policy (empty: the shipped one). Raises PolicyError or LookupError and changes nothing then."""
-        policy = load(Path(path).expanduser() if path else default_policy_path())
-        self._loaded = (policy, *choose_proxy(policy, wanted))
+    def read(self, path: str, wanted: str, page: str = "") -> None:
+        """Load the policy and the block page (empty: the shipped ones).
 
-    @property
-    def proxy(self) -> HttpProxy | None:
-        """The http-proxy that was read last."""
-        return self._loaded[2] if self._loaded else None
+        Raises PolicyError, LookupError or TemplateError and changes nothing then."""
+        template = check_template(Path(page).expanduser()) if page else None
+        policy = load(Path(path).expanduser() if path else default_policy_path())
+        name, proxy = choose_proxy(policy, wanted)
+        self._loaded = Loaded(policy, name, proxy, template)
 
     def open(self, or_else: Callable[[], None] | None = None) -> None:
         """Put what was read in force, in the background; `or_else` is called where that fails."""
         if self._loaded is not None:
-            self._spawn(self._open(*self._loaded, or_else))
+            self._spawn(self._open(self._loaded, or_else))
 
-    async def _open(self, policy: Policy, name: str, proxy: HttpProxy, or_else: Callable[[], None] | None) -> None:
+    async def _open(self, loaded: Loaded, or_else: Callable[[], None] | None) -> None:
         async with self._turn:
             try:
-                audit = self._open_audit(policy)
-                gateway = HttpGateway(policy, name, proxy, audit=audit, receivers=self._receivers)
+                gateway = self._make_gateway(loaded)
                 await gateway.open()
             except Exception as error:
                 logger.error("antivirus: the policy cannot be put in force: %s", _words(error))
@@ -78,6 +88,16 @@ class PolicyInForce:
             self._announce(gateway)
         if old is not None:
             await old.close()
+
+    def _make_gateway(self, loaded: Loaded) -> HttpGateway:
+        return HttpGateway(
+            loaded.policy,
+            loaded.name,
+            loaded.proxy,
+            audit=self._open_audit(loaded.policy),
+            receivers=self._receivers,
+            template=loaded.template,
+        )
 
     def _open_audit(self, policy: Policy) -> AuditLog:
         """One log for all policies of a process: under mitmdump it is standard error unless the policy says else."""

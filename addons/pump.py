@@ -1,17 +1,38 @@
-"""The quick answer to the stream layer's question what a transfer does next.
+"""The stream layer's question what a transfer does next, and the quick answer to it.
 
-Rules of this file: it stands first in mitmproxy's chain and halts the event there, because no other addon has
-anything to say to it and asking three dozen of them for every step would cost more than the step.
+Rules of this file: the addon stands first in mitmproxy's chain and halts the event there: no other addon has
+anything to say to it, and asking three dozen of them at every step would cost more than the step.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from mitmproxy import ctx, exceptions
+from mitmproxy.proxy import commands
 
-if TYPE_CHECKING:
-    from addons.stream import Pump
+from addons.steps import Step
+from addons.transfer import Transfer
+
+
+@dataclass(slots=True)
+class Pump:
+    """One request for a step; `step` stays None where no addon answered, and then the body is stopped."""
+
+    transfer: Transfer
+    step: Step | None = None
+
+
+@dataclass
+class AvPumpHook(commands.StartHook):
+    """Asks for a transfer's next step. `blocking` holds the stream itself, so the stream is not paused and gets
+    the completion back as an event (mitmproxy.proxy.commands.Command.blocking)."""
+
+    name = "av_pump"
+    pump: Pump
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 class PumpAddon:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mitmproxy import flow as mitm_flow
@@ -38,33 +37,14 @@ from mitmproxy.proxy.layers.http import (
 
 from addons.exchange import Clearance, Exchange, Plan, exchange_of
 from addons.framing import ends_by_closing, find_line_break, frame_for_client, own_reason
-from addons.steps import Cut, Finish, HandOver, Refuse, Release, Step, Whole
+from addons.pump import AvPumpHook, Pump
+from addons.steps import Cut, Finish, HandOver, Refuse, Release, Whole
 from addons.transfer import Transfer
 from policy.decision import Reason
 
 logger = logging.getLogger(__name__)
 
 Commands = layer.CommandGenerator[None]
-
-
-@dataclass
-class AvPumpHook(commands.StartHook):
-    """Asks the addon for a transfer's next step. `blocking` holds the stream itself, so the stream is not paused
-    and gets the completion back (mitmproxy.proxy.commands.Command.blocking)."""
-
-    name = "av_pump"
-    pump: Pump
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
-@dataclass(slots=True)
-class Pump:
-    """One request for a step; `step` stays None where no addon answered, and then the body is stopped."""
-
-    transfer: Transfer
-    step: Step | None = None
 
 
 class Passage(SendHttp):
