@@ -22,10 +22,11 @@ _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.
 
 def parse_weekdays(value: object) -> frozenset[int]:
     """Monday is 0: from `mon` or `mon-fri` (`sat-mon` runs over the week's end)."""
-    first, _, last = str(value).strip().lower().partition("-")
-    if first not in _DAYS or (last or first) not in _DAYS:
+    first, dash, last = str(value).strip().lower().partition("-")
+    last = last if dash else first
+    if first not in _DAYS or last not in _DAYS:
         raise ValueError(f"{value!r} is no weekday; write for example mon, or mon-fri")
-    begin, end = _DAYS.index(first), _DAYS.index(last or first)
+    begin, end = _DAYS.index(first), _DAYS.index(last)
     return frozenset((begin + n) % 7 for n in range((end - begin) % 7 + 1))
 
 

@@ -31,7 +31,7 @@ from policy.section import Loc
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 
 
 @dataclass(slots=True)
