@@ -97,6 +97,7 @@ type Line = Annotated[
 type FileName = Annotated[Path, BeforeValidator(resolve), WithJsonSchema({"type": "string", "minLength": 1})]
 type Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 type Flag = Annotated[bool, Field(strict=True)]
+type AnyNumber[T] = Annotated[tuple[T, ...], _OneOrMany()]
 type OneOrMany[T] = Annotated[tuple[T, ...], Field(min_length=1), _OneOrMany()]
 type OrNone[T] = Annotated[T | None, BeforeValidator(_none_word)]
 type Glob = Annotated[str, Field(strict=True, min_length=1, max_length=1024)]

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from policy.conditions import CommandWhen, FtpWhen, HttpWhen, SessionWhen, When
-from policy.fields import Duration, Flag, Name, OneOrMany, Size
+from policy.fields import AnyNumber, Duration, Flag, Name, OneOrMany, Size
 from policy.scalars import size_or_none
 from policy.section import Problems, Section
 from policy.verdict import Status
@@ -62,7 +62,7 @@ class DocAcl(Acl):
     when: When = When()
     action: Literal["accept", "deny"] = "accept"
     antivirus: OneOrMany[Name] | None = None
-    accept_antivirus_status: Annotated[OneOrMany[Status], Field(min_length=0)] = ()
+    accept_antivirus_status: AnyNumber[Status] = ()
     interval: Duration | None = None
     chunk: Size | None = None
     limit: Size = 64 * 2**10
