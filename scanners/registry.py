@@ -21,15 +21,19 @@ from scanners.endpoint import Endpoint, Terms
 from scanners.pool import Pool
 
 
-class EngineNotBuilt(ValueError):
+class EngineUnusable(ValueError):
+    """A section cannot be opened. The text is for the administrator and names the section."""
+
+
+class EngineNotBuilt(EngineUnusable):
     """The policy uses a protocol that this version does not speak yet."""
 
 
 def open_antivirus(policy: Policy, names: Iterable[str]) -> dict[str, Antivirus]:
     """The named sections, each once, not started yet. Nothing is contacted here.
 
-    ValueError with a text for the administrator: EngineNotBuilt, RealEngineMissing where
-    `require-real-engine` is set and only `builtin` is used, a file of hashes that cannot be read."""
+    Raises EngineUnusable (EngineNotBuilt among them), and RealEngineMissing where `require-real-engine` is set
+    and only `builtin` is used: ValueErrors both, with a text for the administrator."""
     opened = {
         name: _open(name, policy.antivirus[name], require_real=policy.require_real_engine)
         for name in dict.fromkeys(names)
@@ -44,13 +48,12 @@ def _open(name: str, section: AnyAntivirus, *, require_real: bool) -> Antivirus:
     factory = _FACTORIES.get(section.protocol)
     if factory is None:
         known = ", ".join(sorted(_FACTORIES))
-        raise EngineNotBuilt(
-            f"antivirus {name}: protocol {section.protocol} is not built yet; this version speaks {known}"
-        )
+        problem = f"protocol {section.protocol} is not built yet; this version speaks {known}"
+        raise EngineNotBuilt(f"antivirus {name}: {problem}")
     try:
         pool = factory(section)
     except (OSError, ValueError) as why:
-        raise type(why)(f"antivirus {name}: {why}") from why
+        raise EngineUnusable(f"antivirus {name}: {why}") from why
     return Antivirus(
         name,
         pool,
@@ -66,7 +69,7 @@ def _open_clamav_net(section: ClamavNet) -> Pool:
 
 def _open_builtin(section: Builtin) -> Pool:
     if section.yara_rules is not None:
-        raise EngineNotBuilt("yara-rules are not built yet; take the key out")
+        raise ValueError("yara-rules are not built yet; take the key out")
     hashes = read_hashes(section.hashes) if section.hashes is not None else None
     return Pool([Endpoint([BuiltinEngine(hashes)], _terms(section))])
 
