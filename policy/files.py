@@ -152,6 +152,6 @@ def _path(name: str, base: Path) -> Path:
 def _user_exists(name: str) -> bool:
     try:
         pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         return False
     return True
