@@ -7,6 +7,8 @@ told once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from policy.decide_mail import names
 from policy.model import CommandAcl, DocumentAcl, MailAcl, MailProxy, SmtpProxy
 from policy.reach import candidates
@@ -21,7 +23,7 @@ def find_holes(loc: Loc, gateway: MailProxy) -> Problems:
     if not scans(gateway):
         return
     for status in (s for s in _STRICT if s is not Status.FREE):
-        mails = accepting_mail_acls(gateway, status)
+        mails = accepting_mail_acls(gateway, _delivered_with(gateway, status))
         documents = [acl for acl in _doc_acls(gateway, status) if _delivers(acl, status)]
         if mails and documents:
             yield (
@@ -40,7 +42,7 @@ def find_idle_documents(loc: Loc, gateway: MailProxy) -> Problems:
         return
     for n, acl in enumerate(gateway.doc_acl):
         named: tuple[Status, ...] = getattr(acl.when, "virus_status", None) or ()
-        if named and not any(accepting_mail_acls(gateway, status) for status in named):
+        if named and not any(accepting_mail_acls(gateway, _at_least(s)) for s in named):
             yield (
                 (*loc, "doc-acl", n),
                 (f"can never match: no mail-acl accepts a mail with a document of status {_or_words(named)}"),
@@ -55,16 +57,34 @@ def scans(gateway: MailProxy) -> bool:
     return any(not acl.no_mail_scanning for acl in acls)
 
 
-def accepting_mail_acls(gateway: MailProxy, status: Status) -> list[MailAcl]:
-    """The mail-acls that could accept a mail with a document of that status."""
+def accepting_mail_acls(gateway: MailProxy, statuses: Sequence[Status]) -> list[MailAcl]:
+    """The mail-acls that could accept a mail of any of these statuses."""
     acls: tuple[MailAcl, ...] = gateway.mail_acl
     found = [
         acl
-        for mail_status in _STRICT[: _STRICT.index(status) + 1]
+        for mail_status in statuses
         for acl in candidates(acls, mail_status)
         if acl.action == "accept" and (mail_status is not Status.ERROR or names(acl, mail_status))
     ]
     return [acl for acl in acls if acl in found]
+
+
+def _at_least(status: Status) -> tuple[Status, ...]:
+    """What the status of a mail with such a document could be."""
+    return _STRICT[: _STRICT.index(status) + 1]
+
+
+def _delivered_with(gateway: MailProxy, status: Status) -> tuple[Status, ...]:
+    """What the status of a mail could be that is delivered with such a document."""
+    at_least = _at_least(status)
+    if status is Status.FOUND or any(_lets_mail_pass(acl, Status.FOUND) for acl in _doc_acls(gateway, Status.FOUND)):
+        return at_least
+    # A found mail has a found document, and here every such document refuses its mail.
+    return tuple(s for s in at_least if s is not Status.FOUND)
+
+
+def _lets_mail_pass(acl: DocumentAcl, status: Status) -> bool:
+    return acl.action == "replace" or _delivers(acl, status)
 
 
 def _doc_acls(gateway: MailProxy, status: Status) -> list[DocumentAcl]:

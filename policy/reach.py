@@ -36,7 +36,7 @@ def find_covers(acls: Sequence[Rule]) -> Iterator[tuple[int, tuple[str, ...]]]:
     for n, acl in enumerate(acls):
         covers = [_cover(acl, acls[:n], cell) for cell in CELLS if _asks_for(acl, cell)]
         if covers and all(covers):
-            yield n, tuple(dict.fromkeys(c.name for c in covers if c))
+            yield n, tuple(earlier.name for earlier in acls[:n] if any(earlier is c for c in covers))
 
 
 def candidates[A: Rule](acls: Sequence[A], status: Status) -> Iterator[A]:
