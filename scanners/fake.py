@@ -83,8 +83,9 @@ class FakeClamd:
     """Listens on `unix`, or on a TCP port of loopback. Sizes are bytes; all attributes may be changed at any time.
 
     `stream_limit` is clamd's StreamMaxLength, `file_limit` its MaxFileSize, with `alert_exceeds` and
-    `alert_encrypted` as in clamd.conf; `takes_descriptors` False refuses FILDES. `accepting` False lets the backlog
-    fill. `connections` counts those open now, `commands` holds all that were given.
+    `alert_encrypted` as in clamd.conf; `takes_descriptors` False refuses FILDES. While `serving` is cleared
+    connections are taken and nobody listens to them. `connections` counts those open now, `commands` holds all
+    that were given.
     """
 
     def __init__(self, unix: Path | None = None, *, fault: Fault = Fault.NONE) -> None:
@@ -98,8 +99,8 @@ class FakeClamd:
         self.alert_encrypted = True
         self.takes_descriptors = True
         self.delay = 0.0
-        self.accepting = asyncio.Event()
-        self.accepting.set()
+        self.serving = asyncio.Event()
+        self.serving.set()
         self.commands: list[bytes] = []
         self.connections = 0
         self._left = asyncio.Event()
@@ -126,11 +127,16 @@ class FakeClamd:
 
     async def start(self, backlog: int = 128) -> None:
         """Begins to listen; OSError where the address is taken."""
-        self._listener = socket.socket(socket.AF_UNIX if self._unix else socket.AF_INET)
-        self._listener.setblocking(False)
-        self._listener.bind(str(self._unix) if self._unix else ("127.0.0.1", 0))
-        self._listener.listen(backlog)
-        self._hold(self._accept(self._listener))
+        listener = socket.socket(socket.AF_UNIX if self._unix else socket.AF_INET)
+        try:
+            listener.setblocking(False)
+            listener.bind(str(self._unix) if self._unix else ("127.0.0.1", 0))
+            listener.listen(backlog)
+        except OSError:
+            listener.close()
+            raise
+        self._listener = listener
+        self._hold(self._accept(listener))
 
     async def stop(self) -> None:
         """Ends every connection. The Unix socket's file stays behind, as with a clamd that was killed."""
@@ -156,7 +162,6 @@ class FakeClamd:
 
     async def _accept(self, listener: socket.socket) -> None:
         while True:
-            await self.accepting.wait()
             sock, _ = await asyncio.get_running_loop().sock_accept(listener)
             self.connections += 1
             peer = _Peer(sock)
@@ -170,6 +175,7 @@ class FakeClamd:
 
     async def _serve(self, peer: _Peer) -> None:
         with contextlib.suppress(OSError, EOFError):
+            await self.serving.wait()
             await self._obey(peer, await peer.read_command())
 
     async def _obey(self, peer: _Peer, command: bytes) -> None:

@@ -48,7 +48,7 @@ def _opens(head: bytes) -> str:
         return "xz"
     if head.startswith(_BZIP2) and head[4:10] in _BZIP2_BLOCKS:
         return "bzip2"
-    if head.startswith((zip.LOCAL, zip.END)):
+    if head.startswith(zip.LOCAL):
         return "zip"
     return "tar" if tar.is_header(head) else ""
 

@@ -21,7 +21,7 @@ from scanners.builtin.stream import CHUNK, Stream
 
 LOCAL = b"PK\x03\x04"
 _CENTRAL = b"PK\x01\x02"
-END = b"PK\x05\x06"
+_END = b"PK\x05\x06"
 _END_SIZE, _CENTRAL_SIZE, _LOCAL_SIZE = 22, 46, 30
 _LONGEST_COMMENT = 65535
 _LZMA_HEAD = 9
@@ -76,13 +76,13 @@ def members(file: Seekable, budget: Budget) -> Iterator[Stream]:
 def _find_end(file: Seekable) -> int | None:
     first = max(0, file.size - _END_SIZE - _LONGEST_COMMENT)
     tail = file.read(first, file.size - first)
-    found = tail.rfind(END)
+    found = tail.rfind(_END)
     while found >= 0:
         # Programs that handle zip files hold these four bytes too: only the comment's length tells.
         comment = int.from_bytes(tail[found + 20 : found + 22], "little")
         if found + _END_SIZE + comment == len(tail):
             return first + found
-        found = tail.rfind(END, 0, found)
+        found = tail.rfind(_END, 0, found)
     return None
 
 
