@@ -116,13 +116,9 @@ def _compare(expect: Expected, decision: Decision, action: str) -> Iterator[str]
 
 
 def _say(value: object) -> str:
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value).lower()
-        if value in (True, False)
-        else str(value)
-    )
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "nobody"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _compare_documents(expect: Expected, mail: MailDecision | None) -> Iterator[str]:
