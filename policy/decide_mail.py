@@ -22,11 +22,13 @@ def decide_mail(proxy: MailProxy, facts: MailFacts) -> MailDecision:
     judged = _Judged(facts, status)
     acls: tuple[MailAcl, ...] = proxy.mail_acl
     choice = walk(acls, judged, "mail-acl")
-    early = _without_documents(choice, status)
-    if early is not None:
-        return early
+    acl = choice.acl
+    if acl is None or (status is Status.ERROR and not names(acl, status)):
+        return _unnamed(choice, status)
+    if acl.action != "accept":
+        return _obeyed(acl, choice.trace, status)
     documents = tuple(decide_part(proxy, facts, document) for document in facts.documents)
-    return _with_documents(choice, status, documents)
+    return _with_documents(acl, choice.trace, status, documents)
 
 
 def merge_mail(facts: MailFacts) -> Status:
@@ -44,23 +46,23 @@ class _Judged:
         self.size, self.viruses, self.status = facts.size, facts.viruses, status
 
 
-def _without_documents(choice: Choice[MailAcl], status: Status) -> MailDecision | None:
-    """The decision where no doc-acl is walked: error, no match, or a mail-acl that does not accept."""
-    acl, trace = choice.acl, choice.trace
-    name = acl.name if acl else None
-    if status is Status.ERROR and (acl is None or not names(acl, Status.ERROR)):
-        step = Step(name or "-", True, "virus-status is error, which no matching mail-acl names", "mail-acl")
-        return MailDecision(
-            action=Action.DEFER,
-            reason=Reason.ANTIVIRUS_ERROR,
-            acl=name,
-            trace=(*trace, step),
-            status=status,
-        )
-    if acl is None:
-        return MailDecision(action=Action.DENY, reason=Reason.NO_ACL, trace=trace, status=status)
-    if acl.action == "accept":
-        return None
+def _unnamed(choice: Choice[MailAcl], status: Status) -> MailDecision:
+    """No mail-acl matches, or none that names `error`: an outage is never made permanent, all else is refused."""
+    if status is not Status.ERROR:
+        return MailDecision(action=Action.DENY, reason=Reason.NO_ACL, trace=choice.trace, status=status)
+    name = choice.acl.name if choice.acl else None
+    step = Step(name or "-", True, "virus-status is error, which no matching mail-acl names", "mail-acl")
+    return MailDecision(
+        action=Action.DEFER,
+        reason=Reason.ANTIVIRUS_ERROR,
+        acl=name,
+        trace=(*choice.trace, step),
+        status=status,
+    )
+
+
+def _obeyed(acl: MailAcl, trace: tuple[Step, ...], status: Status) -> MailDecision:
+    """A mail-acl that does not accept: no doc-acl is walked."""
     return MailDecision(
         action=Action(acl.action),
         reason=REASONS[status] if names(acl, status) and status in REASONS else Reason.ACL,
@@ -120,17 +122,17 @@ def _in_mail(mail: MailFacts, document: DocumentFacts) -> MailDocument:
     )
 
 
-def _with_documents(choice: Choice[MailAcl], status: Status, documents: tuple[DocumentDecision, ...]) -> MailDecision:
+def _with_documents(
+    acl: MailAcl, trace: tuple[Step, ...], status: Status, documents: tuple[DocumentDecision, ...]
+) -> MailDecision:
     """An accepted mail, unless a document refuses it (first) or defers it."""
-    acl = choice.acl
-    assert acl is not None  # noqa: S101 - the caller has answered for a mail without a match
     blocking = _first(documents, Action.DENY) or _first(documents, Action.DEFER)
     if blocking is not None:
         return MailDecision(
             action=blocking.action,
             reason=blocking.reason,
             acl=blocking.acl,
-            trace=(*choice.trace, *blocking.trace),
+            trace=(*trace, *blocking.trace),
             quarantine=acl.quarantine and blocking.action is Action.DENY,
             status=status,
             documents=documents,
@@ -139,7 +141,7 @@ def _with_documents(choice: Choice[MailAcl], status: Status, documents: tuple[Do
     return MailDecision(
         action=Action.ACCEPT,
         acl=acl.name,
-        trace=choice.trace,
+        trace=trace,
         quarantine=acl.quarantine,
         status=status,
         documents=documents,
