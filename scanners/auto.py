@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from policy.address import Address
 from scanners.endpoint import Endpoint
@@ -63,6 +62,7 @@ class AutoPool(Pool):
         self._places = tuple(places)
         self._open_clamd = open_clamd
         self._builtin = builtin
+        self._told: list[str] = []
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -98,22 +98,33 @@ class AutoPool(Pool):
     async def _look(self) -> bool:
         """Takes the first place, in their order, where a clamd proves itself; all are tried side by side."""
         tried = [self._open_clamd(place) for place in self._places if _may_be_there(place)]
+        for endpoint in tried:
+            endpoint.quiet = True
         taken: Endpoint | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for endpoint in tried:
                     tasks.create_task(endpoint.start())
             taken = next((e for e in tried if e.proven), None)
+            self._tell_refused([e.failure for e in tried if not e.proven])
         finally:
             for endpoint in tried:
                 if endpoint is not taken:
                     await endpoint.close()
         if taken is None:
             return False
+        taken.quiet = False
         self.endpoints = (taken,)
         _log.info("auto: found %s, %s", taken.engine, taken.version or "which tells no version")
         return True
 
+    def _tell_refused(self, failures: list[str]) -> None:
+        """Once, not every minute."""
+        if failures != self._told:
+            self._told = failures
+            for failure in failures:
+                _log.info("auto: not taken: %s", failure)
+
 
 def _may_be_there(place: Address) -> bool:
-    return place.unix is None or Path(place.unix).exists()
+    return place.unix is None or os.path.exists(place.unix)

@@ -50,6 +50,8 @@ class Endpoint:
         self._settled = 0
         self._waiting = 0
         self.in_flight = 0
+        self.quiet = False
+        """Whether failures are nobody's concern yet: `auto` tries places where nothing need be."""
         self._turns = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -214,7 +216,8 @@ class Endpoint:
 
     def _fall(self, failure: str) -> None:
         if self._proof is not None or not self._failures or failure != self._failure:
-            _log.warning("%s cannot be used: %s", self.engine, failure)
+            level = logging.DEBUG if self.quiet else logging.WARNING
+            _log.log(level, "%s cannot be used: %s", self.engine, failure)
         self._failure = failure
         self._failures += 1
         self._falls += self._proof is not None

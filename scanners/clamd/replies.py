@@ -52,11 +52,11 @@ def judge(said: Exchange, subject: re.Pattern[bytes], terminator: bytes = b"\0")
 
 
 def _judge_line(line: bytes, subject: re.Pattern[bytes]) -> Answer:
+    if line.endswith(b": OK") and subject.fullmatch(line.removesuffix(b": OK")):
+        return Answer(Status.FREE)
     words = printable(line)
     if line.endswith(b" FOUND"):
         return _judge_found(line, subject, words)
-    if line.endswith(b": OK") and subject.fullmatch(line.removesuffix(b": OK")):
-        return Answer(Status.FREE, detail=words)
     if line.endswith(_EXCLUDED) or line == b"INSTREAM size limit exceeded. ERROR":
         return Answer(Status.SKIPPED, detail=words)
     if line.endswith(b" ERROR") or line == TIMED_OUT.strip():
@@ -99,5 +99,7 @@ def _doubt_free(said: Exchange, replies: int) -> Answer:
 def printable(words: bytes) -> str:
     """For people and records: control characters and what is not UTF-8 as escapes, at most 255 characters."""
     text = words[: 4 * _NAME_LIMIT].decode(errors="backslashreplace")
+    if text.isprintable() and len(text) <= _NAME_LIMIT:
+        return text
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return shown if len(shown) <= _NAME_LIMIT else shown[: _NAME_LIMIT - 3] + "..."

@@ -64,6 +64,13 @@ class ScriptedEngine:
         self.closed = True
 
 
+class ScriptedBuiltin(ScriptedEngine):
+    """Stands for the built-in engine, whose threads know nothing of virtual time."""
+
+    protocol = "builtin"
+    coverage = Coverage.TEST_SIGNATURES
+
+
 def terms(*, most: int = 100 << 20, timeout: float = 30.0, canary: float | None = 30.0, concurrency: int = 8) -> Terms:
     """Terms with the policy's defaults."""
     return Terms(max_checked_size=most, timeout=timeout, canary=canary, concurrency=concurrency)

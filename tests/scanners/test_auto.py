@@ -19,7 +19,7 @@ from scanners.clamd.net import ClamavNet, Transport
 from scanners.endpoint import Endpoint
 from scanners.fake import FakeClamd, Fault
 from tests.real.clamd_server import ClamdServer
-from tests.scanners.scripted import BROKEN, CLEAN, FREE, INFECTED, ScriptedEngine, terms
+from tests.scanners.scripted import BROKEN, CLEAN, FREE, INFECTED, ScriptedBuiltin, ScriptedEngine, terms
 
 
 def over_places(engines: Mapping[str, ScriptedEngine]) -> Antivirus:
@@ -28,7 +28,7 @@ def over_places(engines: Mapping[str, ScriptedEngine]) -> Antivirus:
     pool = AutoPool(
         places,
         lambda place: Endpoint([engines[str(place)]], terms()),
-        Endpoint([Builtin()], terms(most=1 << 20)),
+        Endpoint([ScriptedBuiltin()], terms()),
     )
     return Antivirus("AUTO", pool, timeout=30, max_checked_size=100 << 20)
 
@@ -87,6 +87,16 @@ class TestChoice:
             assert (await antivirus.check(CLEAN)).status is Status.ERROR
         engine.answer = lambda body: None
         assert (await antivirus.check(CLEAN)).status is Status.FREE
+        await antivirus.close()
+
+    async def test_places_without_clamd_are_told_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        """An hour without clamd is one line for each place, and no warning."""
+        antivirus = over_places({"h:1": ScriptedEngine(answer=lambda body: BROKEN)})
+        with caplog.at_level(logging.INFO):
+            await antivirus.start()
+            await asyncio.sleep(3600)
+        assert caplog.text.count("not taken: the scripted engine: EICAR was not found") == 1
+        assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
         await antivirus.close()
 
     async def test_a_look_that_raises_is_not_the_last(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from policy.verdict import Merge, ScanReport, Status
 from scanners.antivirus import Antivirus
-from scanners.builtin.engine import Builtin
 from scanners.endpoint import Endpoint
 from scanners.engine import Answer, Body
 from scanners.panel import check_document
@@ -18,6 +17,7 @@ from tests.scanners.scripted import (
     FOUND,
     FREE,
     INFECTED,
+    ScriptedBuiltin,
     ScriptedEngine,
     after_start,
     make_antivirus,
@@ -93,7 +93,7 @@ async def test_a_crash_is_that_engines_error(count: int) -> None:
 
 async def test_the_built_in_engine_never_stands_in_for_another() -> None:
     """Beside a dead engine the built-in one's free does not count, its found does."""
-    builtin = make_antivirus(Endpoint([Builtin()], terms(most=1 << 20)), most=1 << 20)
+    builtin = make_antivirus(Endpoint([ScriptedBuiltin()], terms()))
     await builtin.start()
     panel = [await started(BROKEN), builtin]
     assert (await check_document(panel, CLEAN, Merge.KERNUN))[0] is Status.ERROR
