@@ -194,10 +194,10 @@ class TestOverSockets:
     async def test_a_client_that_goes_away_frees_the_socket(self, fake_clamd: FakeClamd, fake_stand: Stand) -> None:
         """Cancelling a check closes its connection at once."""
         fake_clamd.fault = Fault.SILENCE
-        endpoint = Endpoint([fake_stand.engine], terms())
+        endpoint = Endpoint([fake_stand.engine], terms(most=100_000))
         antivirus = make_antivirus(endpoint)
         await antivirus.start()
-        checking = asyncio.get_running_loop().create_task(antivirus.check(MemoryBody(b"x" * 1_000_000)))
+        checking = asyncio.get_running_loop().create_task(antivirus.check(MemoryBody(b"x" * 100_000)))
         await asyncio.wait([checking], timeout=0.1)
         assert fake_clamd.connections == 1
         checking.cancel()
@@ -218,7 +218,7 @@ class TestOverSockets:
     ) -> None:
         """Whatever the engine does behind a standing proof, a check ends in time and in its status."""
         fake_clamd.fault = fault
-        antivirus = make_antivirus(Endpoint([fake_stand.engine], terms()), timeout=0.3)
+        antivirus = make_antivirus(Endpoint([fake_stand.engine], terms(most=100_000)), timeout=0.3)
         await antivirus.start()
         began = asyncio.get_running_loop().time()
         assert (await antivirus.check(MemoryBody(b"x" * 1000))).status is status
@@ -227,7 +227,7 @@ class TestOverSockets:
 
     async def test_an_engine_gone_blind_on_the_wire_is_noticed(self, fake_clamd: FakeClamd, fake_stand: Stand) -> None:
         """A server that suddenly says OK to EICAR becomes error with the next canary."""
-        endpoint = Endpoint([fake_stand.engine], terms(canary=0.05))
+        endpoint = Endpoint([fake_stand.engine], terms(most=100_000, canary=0.05))
         antivirus = make_antivirus(endpoint)
         await antivirus.start()
         assert (await antivirus.check(CLEAN)).status is Status.FREE
