@@ -24,6 +24,7 @@ from addons.framing import ends_by_closing
 from addons.gateway import HttpGateway
 from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
+from addons.ranges import take_wanted
 from addons.receiver import Receiver
 from addons.surface import check_surface
 from addons.transfer import Transfer
@@ -131,12 +132,12 @@ class AntivirusAddon:
     # --- mitmproxy's hooks
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Whatever body follows is an upload to be checked. Pieces are never asked for: see `Range` in the docs."""
+        """Whatever body follows is an upload to be checked. Of the origin only whole objects are asked."""
         if (gateway := self._gateway) is None:
             return
-        for name in ("range", "if-range"):
-            flow.request.headers.pop(name, None)
-        exchange_of(flow).request = partial(gateway.open_upload, flow)
+        exchange = exchange_of(flow)
+        exchange.wanted = take_wanted(flow.request)
+        exchange.request = partial(gateway.open_upload, flow)
         flow.request.stream = True
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -145,7 +146,7 @@ class AntivirusAddon:
             return
         exchange = exchange_of(flow)
         if exchange.response is None:
-            exchange.response = partial(gateway.open_download, flow)
+            exchange.response = partial(gateway.open_download, flow, exchange.wanted)
         if flow.response.raw_content is None:
             flow.response.stream = True
 

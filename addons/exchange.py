@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import flow
 
+from addons.ranges import Wanted
+
 if TYPE_CHECKING:
     from addons.transfer import Transfer
 
@@ -34,10 +36,12 @@ type Plan = Callable[[], Transfer | Clearance]
 class Exchange:
     """The two bodies of one flow. A transfer that is under way lets bytes out step by step only.
 
-    `messages` counts the messages of a WebSocket that were judged; `broken` ends it."""
+    `wanted` is the piece that the client asked for. `messages` counts the messages of a WebSocket that were judged;
+    `broken` ends it."""
 
     request: Transfer | Clearance | Plan | None = None
     response: Transfer | Clearance | Plan | None = None
+    wanted: Wanted | None = None
     messages: int = 0
     broken: bool = False
 

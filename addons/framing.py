@@ -18,11 +18,11 @@ _HOP_BY_HOP = ("connection", "keep-alive", "proxy-connection", "transfer-encodin
 _BREAKS_LINES = re.compile(rb"[\r\n\0\v\f]")
 
 
-def find_line_break(response: http.Response) -> str | None:
+def find_line_break(message: http.Message) -> str | None:
     """Name the header or reason phrase in which two readers could see different lines, or None."""
-    if _BREAKS_LINES.search(response.data.reason):
+    if isinstance(message, http.Response) and _BREAKS_LINES.search(message.data.reason):
         return "the reason phrase holds a control character"
-    for name, value in response.headers.fields:
+    for name, value in message.headers.fields:
         if _BREAKS_LINES.search(value) or _BREAKS_LINES.search(name):
             return f"the header {name!r} holds a control character"
     return None

@@ -17,6 +17,7 @@ from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
 from addons.exchange import Clearance
+from addons.ranges import Wanted, applies
 from addons.receiver import Receiver
 from addons.record import make_record, mark, mark_flow
 from addons.refusal import make_page
@@ -104,12 +105,14 @@ class HttpGateway:
 
     # --- classification
 
-    def open_download(self, flow: http.HTTPFlow) -> Transfer | Clearance:
-        """Classify a response whose body follows."""
+    def open_download(self, flow: http.HTTPFlow, wanted: Wanted | None = None) -> Transfer | Clearance:
+        """Classify a response whose body follows; `wanted` is the piece that the client asked for."""
         headers = flow.response.headers if flow.response else http.Headers()
         coding, fault = _plan(headers)
         fault = self._find_fault(flow) or fault
-        return self._open(flow, describe_download(flow), coding, fault, headers, upload=False)
+        if wanted is not None and not (flow.response and coding.passthrough and applies(wanted, flow.response)):
+            wanted = None
+        return self._open(flow, describe_download(flow), coding, fault, headers, upload=False, wanted=wanted)
 
     def open_upload(self, flow: http.HTTPFlow) -> Transfer | Clearance:
         """Classify a request whose body follows."""
@@ -131,6 +134,7 @@ class HttpGateway:
         headers: http.Headers,
         *,
         upload: bool,
+        wanted: Wanted | None = None,
     ) -> Transfer | Clearance:
         subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=facts)
         choice = self._inspector.choose(facts)
@@ -145,6 +149,7 @@ class HttpGateway:
             length=announced_length(headers),
             upload=upload,
             fault=self._inspector.judge(choice, *fault) if fault else None,
+            wanted=wanted,
         )
         self._transfers.add(transfer)
         self._idle.clear()

@@ -25,6 +25,7 @@ class Intake:
         self.content: Spool = room.open() if coding.layers else self.raw
         self.outgoing: Spool = self.raw if coding.passthrough else self.content
         self.complete = False
+        self.reads_one_way = True  # False where some clients read less of the coded bytes than we did
         self._coding = coding
         self._grown = grown
         self._max_output = room.max_object
@@ -62,6 +63,7 @@ class Intake:
             offset += len(data)
             await self._keep(decoder.feed(data))
         decoder.finish()
+        self.reads_one_way = decoder.plain or not self._coding.passthrough
         self.content.finish()
 
     async def _keep(self, pieces: Iterable[bytes]) -> None:
@@ -73,6 +75,10 @@ class Intake:
     def deliver_as_transferred(self) -> None:
         """The codings could not be undone: whoever still gets the body gets the origin's bytes."""
         self.outgoing = self.raw
+
+    def deliver_decoded(self) -> None:
+        """Whoever gets the body gets what was checked, as identity."""
+        self.outgoing = self.content
 
     def close(self) -> None:
         """Give the spools back. May be called twice."""

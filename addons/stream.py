@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http import (
     ErrorCode,
     HttpErrorHook,
     HttpLayer,
+    HttpRequestHeadersHook,
     HttpResponseHeadersHook,
     HttpStream,
     RequestData,
@@ -38,6 +39,7 @@ from mitmproxy.proxy.layers.http import (
 from addons.exchange import Clearance, Exchange, Plan, exchange_of
 from addons.framing import ends_by_closing, find_line_break, frame_for_client, own_reason
 from addons.pump import AvPumpHook, Pump
+from addons.ranges import frame_piece
 from addons.steps import Cut, Finish, HandOver, Refuse, Release, Whole
 from addons.transfer import Transfer
 from policy.decision import Reason
@@ -113,24 +115,29 @@ class AvHttpStream(HttpStream):
         yield commands.Log(f"antivirus: {why}: {self.flow.request.pretty_url}", logging.ERROR)
         yield from self._break(f"antivirus: {why}", ErrorCode.GENERIC_SERVER_ERROR)
 
-    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
-        """A response's headers: what two readers could read in two ways goes no further."""
-        if (why := self._find_fault(event.response)) is not None:
-            yield from self._refuse_headers(why)
-            return
-        own_reason(event.response)
-        yield from super().state_wait_for_response_headers(event)
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Headers have arrived: what two readers could read in two ways goes no further."""
+        why = find_line_break(self.flow.request) if request else self._find_fault()
+        if why is None:
+            return (yield from super().check_invalid(request))
+        yield commands.Log(f"antivirus: {'request' if request else 'response'} refused: {why}", logging.WARNING)
+        if request:
+            yield HttpRequestHeadersHook(self.flow)
+            yield from self._break(f"antivirus: {why}", ErrorCode.REQUEST_VALIDATION_FAILED)
+        else:
+            yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), self.context.server)
+            yield from self._break(f"antivirus: {why}", ErrorCode.RESPONSE_VALIDATION_FAILED)
+        return True
 
-    def _find_fault(self, response: http.Response) -> str | None:
+    def _find_fault(self) -> str | None:
+        response = self.flow.response
+        if response is None:
+            return None
         if response.status_code == 101 and not _asks_for_websocket(self.flow.request, response):
             return "101 without a WebSocket that was asked for"
-        return find_line_break(response)
-
-    def _refuse_headers(self, why: str) -> Commands:
-        error = RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL)
-        yield SendHttp(error, self.context.server)
-        yield commands.Log(f"antivirus: response refused: {why}", logging.WARNING)
-        yield from self._break(f"antivirus: {why}", ErrorCode.RESPONSE_VALIDATION_FAILED)
+        fault = find_line_break(response)
+        own_reason(response)
+        return fault
 
     def passthrough(self, event: events.Event) -> Commands:
         """After an upgrade: no message of a WebSocket passes that nobody judged."""
@@ -221,7 +228,8 @@ class AvHttpStream(HttpStream):
     def _release_response(self, transfer: Transfer, step: Release) -> Commands:
         yield from self._send_headers_once(transfer)
         transfer.receiver.bind_stream(self._client_protocol, self.stream_id)
-        yield Passage(ResponseData(self.stream_id, step.data), self.context.client)
+        if step.data:  # an empty chunk would be the end of a chunked body
+            yield Passage(ResponseData(self.stream_id, step.data), self.context.client)
 
     @property
     def _client_protocol(self) -> layer.Layer | None:
@@ -241,7 +249,9 @@ class AvHttpStream(HttpStream):
 
     def _frame(self, transfer: Transfer, length: int | None) -> None:
         """Our own framing, on a copy where it differs: the server side judges its connection by the original."""
-        if self.flow.response:
+        if self.flow.response and transfer.piece is not None:
+            self.flow.response = frame_piece(self.flow.response, transfer.piece)
+        elif self.flow.response:
             self.flow.response = frame_for_client(
                 self.flow.request, self.flow.response, length=length, identity=transfer.leaves_as_identity
             )
@@ -260,11 +270,13 @@ class AvHttpStream(HttpStream):
         yield from self.send_response(already_streamed=True)
 
     def _hand_over_response(self, transfer: Transfer, step: HandOver) -> Commands:
-        yield from self._send_headers_once(transfer)
+        yield from self._release_response(transfer, Release(transfer.rest()))
         self._exchange.response = Clearance.UNCHECKED
         if self.flow.response:
             self.flow.response.stream = True
         self.server_state = self.state_stream_response_body
+        if transfer.intake.complete:
+            yield from self.state_stream_response_body(ResponseEndOfMessage(self.stream_id))
 
     def _refuse_response(self, transfer: Transfer, step: Refuse) -> Commands:
         yield from self._stop_server()
@@ -281,7 +293,7 @@ class AvHttpStream(HttpStream):
 
     def _release_request(self, transfer: Transfer, step: Release) -> Commands:
         yield from self._connect_once(transfer)
-        if self.client_state != self.state_errored:
+        if step.data and self.client_state != self.state_errored:
             yield Passage(RequestData(self.stream_id, step.data), self.context.server)
 
     def _connect_once(self, transfer: Transfer) -> Commands:
@@ -312,8 +324,10 @@ class AvHttpStream(HttpStream):
             yield from self.state_stream_request_body(RequestEndOfMessage(self.stream_id))
 
     def _hand_over_request(self, transfer: Transfer, step: HandOver) -> Commands:
-        yield from self._connect_once(transfer)
+        yield from self._release_request(transfer, Release(transfer.rest()))
         self._exchange.request = Clearance.UNCHECKED
+        if transfer.intake.complete and self.client_state != self.state_errored:
+            yield from self.state_stream_request_body(RequestEndOfMessage(self.stream_id))
 
     def _refuse_request(self, transfer: Transfer, step: Refuse) -> Commands:
         self.flow.response = step.page

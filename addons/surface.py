@@ -21,7 +21,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
             "start_response_stream",
             "start_request_stream",
             "send_response",
-            "state_wait_for_response_headers",
+            "check_invalid",
             "state_consume_request_body",
             "state_consume_response_body",
             "state_stream_request_body",

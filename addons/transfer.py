@@ -8,6 +8,7 @@ transfer closes it, and that closes its spools and ends its check.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from mitmproxy import http
 
 from addons.codings import Coding, CodingError, TooLarge
 from addons.intake import Intake
+from addons.ranges import Piece, Wanted, resolve
 from addons.receiver import Receiver, ReceiverStuck
 from addons.steps import Cut, Finish, HandOver, Refuse, Release, Step, Whole
 from inspection.inspect_object import Inspection, Inspector, Subject
@@ -24,6 +26,8 @@ from inspection.trickle import Trickle
 from policy.decision import Action, Choice, Reason
 from policy.model import DocAcl
 from policy.verdict import Status
+
+logger = logging.getLogger(__name__)
 
 SLICE = 256 * 1024  # what leaves in one step at full speed, bytes
 WHOLE = 256 * 1024  # up to this size a passed body is an ordinary buffered message, bytes
@@ -46,7 +50,7 @@ class Way:
 
 class Transfer:
     """One body, one direction. `length` is the announced length in bytes as transferred, None where unknown;
-    `fault` is what is already known to be wrong with it."""
+    `fault` is what is already known to be wrong with it, `wanted` the piece that the client asked for."""
 
     def __init__(
         self,
@@ -58,11 +62,14 @@ class Transfer:
         length: int | None,
         upload: bool,
         fault: Inspection | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         self.subject = subject
         self.choice = choice
         self.way = way
         self.upload = upload
+        self.wanted = wanted
+        self.piece: Piece | None = None  # what leaves of the whole, known when it does
         self.sent = 0
         self.inspection: Inspection | None = None
         self.last: Step | None = None
@@ -93,7 +100,7 @@ class Transfer:
     def feed(self, data: bytes) -> None:
         """The next bytes of the body, as transferred."""
         self._fed = self._loop.time()
-        if self.last is not None:
+        if self._is_over:
             return
         try:
             self.intake.feed(data)
@@ -105,7 +112,7 @@ class Transfer:
 
     def finish(self) -> None:
         """The body is complete."""
-        if self.intake.complete or self.last is not None:
+        if self.intake.complete or self._is_over:
             return
         self.intake.finish()
         if self.choice.waits_for_head and not self.intake.coded:
@@ -113,6 +120,15 @@ class Transfer:
         elif not self.intake.coded:
             self._check()
         self._wake.set()
+
+    @property
+    def _is_over(self) -> bool:
+        """True where what still arrives is for nobody; a hand-over is not carried out yet, and takes it along."""
+        return self.last is not None and not isinstance(self.last, HandOver)
+
+    def rest(self) -> bytes:
+        """What has arrived since the last step; to be taken when a hand-over is carried out."""
+        return self._release(self.intake.outgoing.size - self.sent).data
 
     def abandon(self, reason: Reason, why: str) -> None:
         """A peer is gone or failed: nothing more leaves and everything is given back."""
@@ -193,15 +209,27 @@ class Transfer:
 
     def _pass_on(self) -> Step | None:
         outgoing = self.intake.outgoing
-        if outgoing.complete and not self.sent and outgoing.size <= WHOLE:
-            return self._end(Whole(outgoing.read(0, WHOLE)))
+        if outgoing.complete:
+            return self._pass_complete()
+        if self.wanted is not None and self._length is None:
+            return None  # how long the object is decides what the piece is
+        self.wanted = None
         if self.sent < outgoing.size:
             return self._release(SLICE)
-        if outgoing.complete:
-            return self._end(Finish())
         if outgoing is self.intake.raw:
             return self._end(HandOver())
         return None
+
+    def _pass_complete(self) -> Step:
+        outgoing = self.intake.outgoing
+        if self.piece is None and self.wanted is not None:
+            self.piece = resolve(self.wanted, outgoing.size)
+        start, stop = (self.piece.start, self.piece.stop) if self.piece else (0, outgoing.size)
+        if not self.sent and stop - start <= WHOLE:
+            return self._end(Whole(outgoing.read(start, stop - start)))
+        if start + self.sent < stop:
+            return self._release(min(SLICE, stop - start - self.sent), start)
+        return self._end(Finish())
 
     def _stop(self) -> Step:
         if self.sent:
@@ -214,8 +242,8 @@ class Transfer:
             return "refused"
         return f"{inspection.status} {inspection.virus or ''}".rstrip()
 
-    def _release(self, size: int) -> Release:
-        data = self.intake.outgoing.read(self.sent, size)
+    def _release(self, size: int, start: int = 0) -> Release:
+        data = self.intake.outgoing.read(start + self.sent, size)
         self.sent += len(data)
         return Release(data)
 
@@ -282,9 +310,19 @@ class Transfer:
         except OSError as error:
             self._fail(Status.ERROR, f"no room to spool: {error}")
         else:
+            if not self.intake.reads_one_way:
+                self._leave_decoded()
             if self.inspection is None:
                 await self._inspect()
             self._wake.set()
+
+    def _leave_decoded(self) -> None:
+        """Some clients would read less of these bytes than we did: they get what was checked, or nothing."""
+        if self.sent:
+            self._fail(Status.UNKNOWN, "several members in one body, of which some clients read only the first")
+        else:
+            self.intake.deliver_decoded()
+            self._identity = True
 
     def _fail(self, status: Status, why: str) -> None:
         """The body cannot be checked, or no longer be delivered: where something has left, it is cut."""
@@ -307,7 +345,7 @@ class Transfer:
 
     def _make_clock(self) -> Trickle | None:
         acl = self.choice.acl
-        if self.upload or acl is None or acl.interval is None or acl.chunk is None:
+        if self.upload or self.wanted or acl is None or acl.interval is None or acl.chunk is None:
             return None
         return Trickle(interval=acl.interval, chunk=acl.chunk, limit=acl.limit)
 
@@ -340,10 +378,18 @@ class Transfer:
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         """Start a part of the check; the transfer holds it, and ends it when it is closed."""
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(self._fail_closed(work))
         if not task.done():
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _fail_closed(self, work: Coroutine[None, None, None]) -> None:
+        """Whatever goes wrong in our own code is an `error` of this body, and told in the log."""
+        try:
+            await work
+        except Exception as error:
+            logger.exception("antivirus: the check of %s failed", self.subject.id)
+            self._fail(Status.ERROR, f"the check failed: {error!r}")
 
     def __repr__(self) -> str:
         way = "upload" if self.upload else "download"
