@@ -19,6 +19,7 @@ from tests.fakes.loop_thread import LoopThread
 from tests.fakes.origin import Origin
 from tests.http.proxy import Proxy
 from tests.http.slow_engine import SlowEngine
+from tests.http.ways import WAYS, Traveller
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,6 +105,12 @@ def confdir(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> 
 def client_ca(confdir: Path) -> str:
     """The file with the certificate that clients of the gateways trust; there once a gateway has started."""
     return str(confdir / "mitmproxy-ca-cert.pem")
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.name)
+def traveller(request: pytest.FixtureRequest, client_ca: str) -> Traveller:
+    """One way after the other."""
+    return Traveller(request.param, request.getfixturevalue(request.param.origin), client_ca)
 
 
 class Gateways:

@@ -31,7 +31,7 @@ class Curled:
 
 def curl_command(proxy: Proxy, url: str, *args: str) -> list[str]:
     """The command line, for a caller who wants to run it another way."""
-    return ["curl", "-sS", "--noproxy", "", "--proxy", proxy.address, "--max-time", "60", *args, url]
+    return ["curl", "-sS", "--noproxy", "", "--proxy", proxy.address, "--max-time", "20", *args, url]
 
 
 def environment() -> dict[str, str]:
