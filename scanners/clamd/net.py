@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from policy.verdict import Coverage, Status
-from scanners.clamd.replies import DESCRIPTOR, STREAM, Exchange, judge, printable
-from scanners.clamd.wire import Address, send_command, send_descriptor, send_stream
+from scanners.clamd.replies import DESCRIPTOR, STREAM, Exchange, judge
+from scanners.clamd.wire import send_command, send_descriptor, send_stream
+from scanners.connection import Address
 from scanners.engine import Answer, Body
+from scanners.printable import printable
 
 
 class Transport(StrEnum):

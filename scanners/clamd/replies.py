@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from policy.verdict import Status
 from scanners.engine import Answer
+from scanners.printable import printable
 
 REPLY_LIMIT = 64 * 1024
 """Bytes of reply that are read at most; what is longer cannot be `free`."""
@@ -26,7 +27,6 @@ DESCRIPTOR = re.compile(rb"fd\[\d+\]")
 _WORST_FIRST = (Status.FOUND, Status.ERROR, Status.UNKNOWN, Status.SKIPPED, Status.FREE)
 _NOT_SCANNED = ("Heuristics.Limits.Exceeded", "Heuristics.Encrypted.")
 _EXCLUDED = (b": Excluded", b": Excluded (another filesystem)")
-_NAME_LIMIT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,3 @@ def _doubt_free(said: Exchange, replies: int) -> Answer:
     if replies > 1:
         return Answer(Status.UNKNOWN, detail=f"{replies} replies to one object")
     return Answer(Status.FREE)
-
-
-def printable(words: bytes) -> str:
-    """For people and records: control characters and what is not UTF-8 as escapes, at most 255 characters."""
-    text = words[: 4 * _NAME_LIMIT].decode(errors="backslashreplace")
-    if text.isprintable() and len(text) <= _NAME_LIMIT:
-        return text
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= _NAME_LIMIT else shown[: _NAME_LIMIT - 3] + "..."
