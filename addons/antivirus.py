@@ -20,7 +20,6 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from addons import stream
 from addons.block_page import TemplateError
 from addons.exchange import Clearance, exchange_of
-from addons.framing import ends_by_closing
 from addons.gateway import HttpGateway
 from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
@@ -179,22 +178,15 @@ class AntivirusAddon:
         exchange.messages += 1
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """A peer is gone: the check of what nobody gets ends, and a client must not take the cut for an end."""
+        """The flow ended in a way that its stream did not tell its transfers of, as by a kill in the user interface."""
         exchange = exchange_of(flow)
         for transfer in (exchange.request, exchange.response):
             if isinstance(transfer, Transfer) and transfer.last is None:
-                if not transfer.upload and transfer.sent and ends_by_closing(flow.request, flow.response):
-                    transfer.receiver.reset_on_close()
-                gone = not transfer.upload and flow.client_conn.connected
-                transfer.abandon(Reason.UPSTREAM if gone else Reason.CLIENT_GONE, _error_words(flow))
+                transfer.abandon(Reason.CLIENT_GONE, flow.error.msg if flow.error else "the flow ended")
 
     @property
     def _gateway(self) -> HttpGateway | None:
         return self._in_force.gateway if self._in_force else None
-
-
-def _error_words(flow: http.HTTPFlow) -> str:
-    return flow.error.msg if flow.error else "the connection is gone"
 
 
 def _proxyserver() -> Proxyserver | None:

@@ -140,18 +140,39 @@ class AvHttpStream(HttpStream):
         return fault
 
     def passthrough(self, event: events.Event) -> Commands:
-        """After an upgrade: no message of a WebSocket passes that nobody judged."""
+        """After an upgrade: no message of a WebSocket passes that nobody judged, and a refused one ends it."""
         for command in super().passthrough(event):
-            if isinstance(command, SendHttp) and self._unjudged_message:
-                yield from self._break("antivirus: nobody judged this message", ErrorCode.KILL)
-                return
+            if isinstance(command, SendHttp) and self._has_unjudged_message:
+                break
             yield command
+        if self._exchange.broken and not self._broken:
+            self._broken = True
+            yield SendHttp(RequestProtocolError(self.stream_id, "refused", ErrorCode.CANCEL), self.context.server)
+            yield from self._break("antivirus: a message was refused", ErrorCode.KILL)
+
+    _broken = False
 
     @property
-    def _unjudged_message(self) -> bool:
-        websocket = self.flow.websocket
-        exchange = self._exchange
-        return websocket is not None and (exchange.broken or len(websocket.messages) > exchange.messages)
+    def _has_unjudged_message(self) -> bool:
+        websocket, exchange = self.flow.websocket, self._exchange
+        if websocket is None or len(websocket.messages) <= exchange.messages:
+            return False
+        exchange.broken = True
+        return True
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """A peer is gone or failed: the check of what nobody gets ends, and no cut looks like an end."""
+        reason = Reason.CLIENT_GONE if isinstance(event, RequestProtocolError) else Reason.UPSTREAM
+        for transfer in (self._exchange.request, self._exchange.response):
+            if isinstance(transfer, Transfer) and transfer.last is None:
+                self._reset_if_unframed(transfer)
+                transfer.abandon(reason, event.message)
+        yield from super().handle_protocol_error(event)
+
+    def _reset_if_unframed(self, transfer: Transfer) -> None:
+        """A client that takes the close for the end must see a reset instead."""
+        if transfer.sent and not transfer.upload and ends_by_closing(self.flow.request, self.flow.response):
+            transfer.receiver.reset_on_close()
 
     # --- transfers
 
@@ -285,8 +306,7 @@ class AvHttpStream(HttpStream):
         yield from self.send_response()
 
     def _cut(self, transfer: Transfer, step: Cut) -> Commands:
-        if transfer.sent and ends_by_closing(self.flow.request, self.flow.response):
-            transfer.receiver.reset_on_close()
+        self._reset_if_unframed(transfer)
         yield from self._break(step.reason, ErrorCode.KILL)
 
     # --- the steps of an upload

@@ -22,6 +22,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
             "start_request_stream",
             "send_response",
             "check_invalid",
+            "handle_protocol_error",
             "state_consume_request_body",
             "state_consume_response_body",
             "state_stream_request_body",
