@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import struct
 import tempfile
 from collections.abc import Coroutine
@@ -189,6 +190,8 @@ class FakeClamd:
                 await self._answer_descriptor(peer)
             case b"INSTREAM":
                 await self._answer_stream(peer)
+            case _ if command.startswith(b"SCAN "):
+                await self._answer_path(peer, command.removeprefix(b"SCAN "))
             case _:
                 await peer.send(b"UNKNOWN COMMAND\0")
 
@@ -199,6 +202,28 @@ class FakeClamd:
             return
         try:
             await self._answer(peer, _Region(descriptor), b"fd[%d]: " % _FD_NUMBER)
+        finally:
+            os.close(descriptor)
+
+    async def _answer_path(self, peer: _Peer, path: bytes) -> None:
+        subject = path + b": "
+        try:
+            kind = os.lstat(path).st_mode
+            if stat.S_ISLNK(kind):
+                await peer.send(subject + b"OK\0")  # real clamd never opens it, and says so to nobody
+                return
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            await peer.send(subject + b"File path check failure: No such file or directory. ERROR\0")
+            return
+        except OSError:
+            await peer.send(subject + b"Access denied. ERROR\0")
+            return
+        try:
+            if not stat.S_ISREG(kind):
+                await peer.send(subject + b"Not supported file type ERROR\0" + subject + b"OK\0")
+            else:
+                await self._answer(peer, _Region(descriptor), subject)
         finally:
             os.close(descriptor)
 

@@ -10,10 +10,9 @@ from enum import StrEnum
 
 from policy.verdict import Coverage, Status
 from scanners.clamd.replies import DESCRIPTOR, STREAM, Exchange, judge
-from scanners.clamd.wire import send_command, send_descriptor, send_stream
+from scanners.clamd.wire import ask_version, send_descriptor, send_stream
 from scanners.connection import Address
 from scanners.engine import Answer, Body
-from scanners.printable import printable
 
 
 class Transport(StrEnum):
@@ -56,12 +55,7 @@ class ClamavNet:
 
     async def version(self) -> str:
         """E.g. `ClamAV 1.4.6/27000/Sun Nov 22 ...`; "" where clamd does not tell."""
-        try:
-            said = await send_command(self._address, b"VERSION")
-        except OSError:
-            return ""
-        words = said.reply.removesuffix(b"\0")
-        return printable(words) if words.startswith(b"ClamAV ") else ""
+        return await ask_version(self._address)
 
     async def close(self) -> None:
         """Nothing is held between two checks."""

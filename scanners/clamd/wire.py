@@ -15,6 +15,7 @@ import socket
 from scanners.clamd.replies import REPLY_LIMIT, TIMED_OUT, Exchange
 from scanners.connection import Address, connect, send, stop_sending
 from scanners.engine import Body
+from scanners.printable import printable
 
 CHUNK = 256 * 1024
 _LENGTH_BYTES = 4
@@ -26,6 +27,16 @@ async def send_command(address: Address, command: bytes) -> Exchange:
     with contextlib.closing(await connect(address)) as sock:
         delivered = await send(sock, b"z" + command + b"\0")
         return await _listen(sock, delivered=delivered)
+
+
+async def ask_version(address: Address) -> str:
+    """E.g. `ClamAV 1.4.6/27000/Sun Nov 22 ...`; "" where clamd does not tell, or cannot be reached."""
+    try:
+        said = await send_command(address, b"VERSION")
+    except OSError:
+        return ""
+    words = said.reply.removesuffix(b"\0")
+    return printable(words) if words.startswith(b"ClamAV ") else ""
 
 
 async def send_descriptor(address: Address, body: Body) -> Exchange:
