@@ -99,7 +99,7 @@ class AutoPool(Pool):
         """Takes the first place, in their order, where a clamd proves itself; all are tried side by side."""
         tried = [self._open_clamd(place) for place in self._places if _may_be_there(place)]
         for endpoint in tried:
-            endpoint.quiet = True
+            endpoint.hush(quiet=True)
         taken: Endpoint | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -113,8 +113,8 @@ class AutoPool(Pool):
                     await endpoint.close()
         if taken is None:
             return False
-        taken.quiet = False
-        self.endpoints = (taken,)
+        taken.hush(quiet=False)
+        self._serve([taken])
         _log.info("auto: found %s, %s", taken.engine, taken.version or "which tells no version")
         return True
 

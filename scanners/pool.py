@@ -1,24 +1,36 @@
 """The endpoints that stand behind one policy section.
 
-Rules of this file: the endpoints are equal; whoever is healthy and least busy is asked.
+Rules of this file: the endpoints are equal; of the healthiest the one with the fewest checks is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from policy.verdict import Coverage
 from scanners.endpoint import Endpoint
 
 
 class Pool:
-    """A fixed set of endpoints, at least one."""
+    """A set of endpoints, at least one."""
 
     banner: str | None = None
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
+        self._on_fall: Callable[[], None] | None = None
+
+    def watch(self, on_fall: Callable[[], None]) -> None:
+        """Calls this whenever one of the endpoints fails to prove itself."""
+        self._on_fall = on_fall
+        self._serve(self.endpoints)
+
+    def _serve(self, endpoints: Sequence[Endpoint]) -> None:
+        """From now on these are the endpoints."""
+        self.endpoints = tuple(endpoints)
+        for endpoint in self.endpoints:
+            endpoint.watch(self._on_fall)
 
     @property
     def coverage(self) -> Coverage:
@@ -47,5 +59,7 @@ class Pool:
 
     def pick(self, size: int, but: Collection[Endpoint] = ()) -> Endpoint | None:
         """The healthiest, least busy endpoint for an object of that size; None where all are in `but`."""
+        if len(self.endpoints) == 1:
+            return None if but else self.endpoints[0]
         left = [e for e in self.endpoints if e not in but]
-        return min(left, key=lambda e: (e.skips(size), not e.proven, e.in_flight), default=None)
+        return min(left, key=lambda e: (e.skips(size), e.health, e.load), default=None)

@@ -77,7 +77,7 @@ class TestChoice:
         await antivirus.close()
 
     async def test_a_clamd_once_taken_is_never_given_up(self) -> None:
-        """Its loss is error, also after an hour; its return is noticed."""
+        """Its loss is error, also after an hour; its return is noticed within half a minute."""
         engine = ScriptedEngine()
         antivirus = over_places({"h:1": engine})
         await antivirus.start()
@@ -86,6 +86,7 @@ class TestChoice:
             await asyncio.sleep(60)
             assert (await antivirus.check(CLEAN)).status is Status.ERROR
         engine.answer = lambda body: None
+        await asyncio.sleep(30)
         assert (await antivirus.check(CLEAN)).status is Status.FREE
         await antivirus.close()
 
