@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterable
 from policy.address import Address
 from policy.model import Policy
 from policy.model.antivirus import Antivirus as Section
-from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavNet
+from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, ClamavNet
+from policy.model.stores import Cache as CacheTerms
 from scanners.antivirus import Antivirus, RealEngineMissing
 from scanners.auto import AutoPool, find_places
 from scanners.builtin.engine import Builtin as BuiltinEngine
 from scanners.builtin.engine import read_hashes
+from scanners.cache import VerdictCache
+from scanners.clamd.file import ClamavFile as ClamdFileEngine
 from scanners.clamd.net import ClamavNet as ClamdEngine
 from scanners.clamd.net import Transport
+from scanners.comm_dir import CommDir
 from scanners.endpoint import Endpoint, Terms
 from scanners.pool import Pool
+from scanners.valkey_cache import ValkeyStore, connect
+from scanners.verdict_scope import name_scope
 
 
 class EngineUnusable(ValueError):
@@ -34,8 +40,9 @@ def open_antivirus(policy: Policy, names: Iterable[str]) -> dict[str, Antivirus]
 
     Raises EngineUnusable (EngineNotBuilt among them), and RealEngineMissing where `require-real-engine` is set
     and only `builtin` is used: ValueErrors both, with a text for the administrator."""
+    cache = _open_cache(policy.cache)
     opened = {
-        name: _open(name, policy.antivirus[name], require_real=policy.require_real_engine)
+        name: _open(name, policy.antivirus[name], cache, require_real=policy.require_real_engine)
         for name in dict.fromkeys(names)
     }
     real = [name for name in opened if policy.antivirus[name].protocol != "builtin"]
@@ -44,7 +51,18 @@ def open_antivirus(policy: Policy, names: Iterable[str]) -> dict[str, Antivirus]
     return opened
 
 
-def _open(name: str, section: AnyAntivirus, *, require_real: bool) -> Antivirus:
+def _open_cache(terms: CacheTerms) -> VerdictCache | None:
+    """One for all sections that are opened together: a policy that is loaded anew begins with an empty one."""
+    if terms.free <= 0 and terms.found <= 0:
+        return None
+    try:
+        shared = ValkeyStore(connect(terms.valkey)) if terms.valkey is not None else None
+    except ValueError as why:
+        raise EngineUnusable(str(why)) from why
+    return VerdictCache(free=terms.free, found=terms.found, entries=terms.entries, shared=shared)
+
+
+def _open(name: str, section: AnyAntivirus, cache: VerdictCache | None, *, require_real: bool) -> Antivirus:
     factory = _FACTORIES.get(section.protocol)
     if factory is None:
         known = ", ".join(sorted(_FACTORIES))
@@ -52,6 +70,7 @@ def _open(name: str, section: AnyAntivirus, *, require_real: bool) -> Antivirus:
         raise EngineNotBuilt(f"antivirus {name}: {problem}")
     try:
         pool = factory(section)
+        scope = name_scope(name, section)
     except (OSError, ValueError) as why:
         raise EngineUnusable(f"antivirus {name}: {why}") from why
     return Antivirus(
@@ -60,11 +79,17 @@ def _open(name: str, section: AnyAntivirus, *, require_real: bool) -> Antivirus:
         timeout=section.timeout,
         max_checked_size=section.max_checked_size,
         require_real=require_real and section.protocol != "builtin",
+        cache=cache.section(scope) if cache is not None else None,
     )
 
 
 def _open_clamav_net(section: ClamavNet) -> Pool:
     return Pool([_clamd_endpoint(section, address, section.transport) for address in section.address])
+
+
+def _open_clamav_file(section: ClamavFile) -> Pool:
+    engines = [ClamdFileEngine(address, _comm_dir(section)) for address in section.address]
+    return Pool([Endpoint([engine], _terms(section)) for engine in engines])
 
 
 def _open_builtin(section: Builtin) -> Pool:
@@ -89,6 +114,10 @@ def _clamd_endpoint(section: Section, address: Address, transport: str) -> Endpo
     return Endpoint([ClamdEngine(address, road) for road in roads], _terms(section))
 
 
+def _comm_dir(section: ClamavFile) -> CommDir:
+    return CommDir(section.comm_dir, section.path_map)
+
+
 def _terms(section: Section) -> Terms:
     return Terms(
         max_checked_size=section.max_checked_size,
@@ -100,6 +129,7 @@ def _terms(section: Section) -> Terms:
 
 _FACTORIES: dict[str, Callable[..., Pool]] = {
     "clamav-net": _open_clamav_net,
+    "clamav-file": _open_clamav_file,
     "builtin": _open_builtin,
     "auto": _open_auto,
 }
