@@ -16,9 +16,11 @@ from functools import partial
 from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client
 
 from addons import stream
 from addons.block_page import TemplateError
+from addons.closing import let_closings_end
 from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
 from addons.policy_in_force import PolicyInForce
@@ -176,6 +178,13 @@ class AntivirusAddon:
             exchange.broken = True
             return
         exchange.messages += 1
+
+    async def client_disconnected(self, client: Client) -> None:
+        """No socket to a server may stay open behind a client that left."""
+        server = _proxyserver()
+        handler = server.connections.get(client.id) if server else None
+        if handler is not None:
+            await let_closings_end(handler, client)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The flow ended in a way that its stream did not tell its transfers of, as by a kill in the user interface."""

@@ -192,11 +192,14 @@ async def _break_off(
     how: Break, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     exchange.ended = how.value
-    await writer.drain()
     if how is Break.STALL:
-        await reader.read()
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            await reader.read()
         exchange.ended = "gone"
-    elif how is Break.RESET:
+        return
+    await writer.drain()
+    if how is Break.RESET:
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()

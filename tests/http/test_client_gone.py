@@ -92,6 +92,7 @@ def test_gone_by_a_stream_reset(proxy: Proxy, h2_origin: Origin, engine: SlowEng
         assert wait_until(lambda: engine.streams > streams, 5)
         client.reset(taken)
         assert_all_given_back(proxy, engine, url)
+        engine.delay = 0
         again = client.get(other)
         client.read_all()
     assert (again.status, again.ended) == (200, "whole")

@@ -1,0 +1,23 @@
+"""The end of a client's connections, where mitmproxy would leave a socket open.
+
+Rules of this file: when a client is gone mitmproxy cancels what still talks to servers; a server connection that is
+closing already would be cancelled in the middle of that, and its socket would stay open for good. So it gets its turn
+first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.proxy.server import ConnectionHandler
+
+_TURNS = 100
+
+
+async def let_closings_end(handler: ConnectionHandler, client: Client) -> None:
+    """Give the event loop a few turns, until no server connection of this client is half-way through its close."""
+    for _ in range(_TURNS):
+        if not any(c is not client and c.state is ConnectionState.CLOSED for c in handler.transports):
+            return
+        await asyncio.sleep(0)
