@@ -25,8 +25,8 @@ POLL = 10.0
 """Seconds between two looks at the engine's version and database."""
 
 SETTLE = 600.0
-"""Seconds after a change of the database within which the engine may still run on the old one: clamd looks every
-ten minutes by default (SelfCheck), and a reload of signatures that are not ClamAV's own leaves its version alone."""
+"""Seconds after a change of the database in which nothing is remembered, but that the version tells of a reload: clamd
+may run on the old one until it looks (SelfCheck), and signatures that are not ClamAV's own leave its version alone."""
 
 _MOMENT = 0.001
 
