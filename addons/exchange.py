@@ -55,3 +55,8 @@ def exchange_of(a_flow: flow.Flow) -> Exchange:
     if exchange is None:
         exchange = _exchanges[a_flow] = Exchange()
     return exchange
+
+
+def forget_exchange(a_flow: flow.Flow) -> None:
+    """A flow that is replayed begins anew: what was cleared is not what comes now."""
+    _exchanges.pop(a_flow, None)

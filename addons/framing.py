@@ -22,7 +22,12 @@ def find_line_break(message: http.Message) -> str | None:
     """Name the header or reason phrase in which two readers could see different lines, or None."""
     if isinstance(message, http.Response) and _BREAKS_LINES.search(message.data.reason):
         return "the reason phrase holds a control character"
-    for name, value in message.headers.fields:
+    return find_break_in_fields(message.headers)
+
+
+def find_break_in_fields(headers: http.Headers) -> str | None:
+    """The same for headers or trailers alone."""
+    for name, value in headers.fields:
         if _BREAKS_LINES.search(value) or _BREAKS_LINES.search(name):
             return f"the header {name!r} holds a control character"
     return None
@@ -37,6 +42,8 @@ def frame_for_client(
     request: http.Request, response: http.Response, *, length: int | None, identity: bool
 ) -> http.Response:
     """The response as the client gets it; `length` bytes long where that is known, decoded where `identity`."""
+    if has_no_body(request, response):
+        return response
     headers = response.headers
     announced = "content-length" in headers and not identity
     if announced and "transfer-encoding" not in headers and not _speaks_streams(request):
@@ -60,6 +67,21 @@ def _frame_unknown_length(request: http.Request, framed: http.Response) -> None:
     if "content-length" not in framed.headers and request.http_version != "HTTP/1.0":
         framed.headers["transfer-encoding"] = "chunked"
         framed.http_version = "HTTP/1.1"
+
+
+def frame_for_server(request: http.Request, length: int | None, *, chunked: bool) -> None:
+    """The upload as the server gets it, in place: `length` bytes long where that is known, else as it was announced,
+    else chunked where `chunked` (HTTP/1). An HTTP/1 server takes an unframed body for the next request."""
+    if length is not None:
+        request.headers["content-length"] = str(length)
+        request.headers.pop("transfer-encoding", None)
+    elif chunked and "content-length" not in request.headers:
+        request.headers["transfer-encoding"] = "chunked"
+
+
+def has_no_body(request: http.Request, response: http.Response) -> bool:
+    """True for responses that never have one, whatever follows them (RFC 9110 section 6.4.1)."""
+    return request.method.upper() == "HEAD" or response.status_code in (204, 304)
 
 
 def ends_by_closing(request: http.Request, response: http.Response | None) -> bool:

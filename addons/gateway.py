@@ -16,6 +16,7 @@ from mitmproxy import http
 from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
+from addons.examination import Fault
 from addons.exchange import Clearance
 from addons.ranges import Wanted, applies
 from addons.receiver import Receiver
@@ -36,9 +37,6 @@ from scanners.registry import open_antivirus
 logger = logging.getLogger(__name__)
 
 Receivers = Callable[[http.HTTPFlow, bool], Receiver]
-
-# A status that needs no engine, and why.
-type Fault = tuple[Status, str]
 
 _PLAIN = Coding((), passthrough=True)
 
@@ -148,7 +146,7 @@ class HttpGateway:
             coding=coding,
             length=announced_length(headers),
             upload=upload,
-            fault=self._inspector.judge(choice, *fault) if fault else None,
+            fault=fault,
             wanted=wanted,
         )
         self._transfers.add(transfer)
@@ -185,7 +183,7 @@ class HttpGateway:
         self._transfers.discard(transfer)
         if not self._transfers:
             self._idle.set()
-        if transfer.inspection is None:  # closed by us in the middle, at a shutdown
+        if transfer.inspection is None:
             return
         mark_flow(flow, transfer)
         self._blocked.notice_versions(transfer.inspection.reports)
@@ -208,6 +206,8 @@ def _passes_unchecked(choice: Choice[DocAcl]) -> bool:
 
 def _plan(headers: http.Headers) -> tuple[Coding, Fault | None]:
     """How the body is coded; what has no meaning that all readers share is `unknown`."""
+    if headers.get("transfer-encoding", "chunked").strip().lower() not in ("chunked", "identity"):
+        return _PLAIN, (Status.UNKNOWN, "a transfer-coding besides chunked")
     if "content-encoding" not in headers:
         return _PLAIN, None
     try:

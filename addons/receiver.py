@@ -18,7 +18,8 @@ from mitmproxy.proxy.server import ConnectionHandler
 # What may lie in mitmproxy's HTTP/2 buffer of one stream before the next slice waits, bytes. HTTP/2 has its own
 # flow control there, which mitmproxy's buffer would otherwise swallow whole.
 H2_BACKLOG = 512 * 1024
-_H2_POLL = 0.005
+_H2_POLL = 0.005  # seconds
+_LOOK = 1.0  # seconds
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -38,7 +39,8 @@ class Receiver:
     def bind_stream(self, protocol: Layer | None, stream_id: int) -> None:
         """Tell it the HTTP connection layer that the body is sent through."""
         self._h2 = getattr(protocol, "h2_conn", None)
-        self._stream_id = stream_id
+        # Towards a server mitmproxy numbers the streams anew (Http2Client).
+        self._stream_id = getattr(protocol, "our_stream_id", {}).get(stream_id, stream_id)
 
     async def drained(self, stall: float) -> None:
         """Return once the peer has taken nearly all that was sent. Raises ReceiverStuck after `stall` seconds
@@ -49,9 +51,10 @@ class Receiver:
             await self._wait(stall)
             now_left = self._pending()
             if now_left < left:
-                left, since = now_left, loop.time()
+                since = loop.time()
             elif loop.time() - since >= stall:
                 raise ReceiverStuck(f"the peer took no byte for {stall:g} s")
+            left = now_left
 
     async def _wait(self, stall: float) -> None:
         if self._h2_queued() > H2_BACKLOG:
@@ -61,10 +64,23 @@ class Receiver:
         if writer is None:
             return
         try:
-            async with asyncio.timeout(stall):
+            # Other streams of the connection fill what this one sees drain: look often enough to see both.
+            async with asyncio.timeout(min(stall, _LOOK)):
                 await writer.drain()
         except (TimeoutError, OSError):
             return
+
+    @property
+    def is_busy(self) -> bool:
+        """True while the peer has more to take than the buffers hold gladly."""
+        return self._pending() > 0
+
+    def abort(self) -> None:
+        """Give up a peer that takes nothing: closing would wait for it to take what is left, for ever. A peer that
+        only holds back one stream of HTTP/2 keeps its connection."""
+        writer = self._writer()
+        if writer is not None and _is_over_limit(writer):
+            writer.transport.abort()
 
     def _pending(self) -> int:
         """Bytes that must leave before more is sent; 0 while the buffers have room."""
@@ -74,8 +90,7 @@ class Receiver:
         if writer is None:
             return 0
         buffered: int = writer.transport.get_write_buffer_size()
-        high: int = writer.transport.get_write_buffer_limits()[1]
-        return pending + (buffered if buffered > high else 0)
+        return pending + (buffered if _is_over_limit(writer) else 0)
 
     def _h2_queued(self) -> int:
         if self._h2 is None or not (queue := self._h2.stream_buffers.get(self._stream_id)):
@@ -94,3 +109,9 @@ class Receiver:
         sock = writer.get_extra_info("socket") if writer else None
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def _is_over_limit(writer: asyncio.StreamWriter) -> bool:
+    high: int = writer.transport.get_write_buffer_limits()[1]
+    buffered: int = writer.transport.get_write_buffer_size()
+    return buffered > high

@@ -74,7 +74,7 @@ def make_record(
 ) -> AuditRecord:
     """The audit record of one object."""
     facts, decision = subject.facts, inspection.decision
-    body = transfer.intake.content if transfer else None
+    body = transfer.intake.content if transfer and transfer.intake.content.complete else None
     return AuditRecord(
         time=datetime.now(UTC),
         proxy=proxy,
@@ -87,7 +87,7 @@ def make_record(
         object=facts.url,
         content_type=facts.content_type,
         size=body.size if body else facts.size,
-        sha256=body.sha256 if body is not None and body.complete else None,
+        sha256=body.sha256 if body else None,
         status=inspection.status,
         virus=inspection.virus,
         engines=inspection.reports,

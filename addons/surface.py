@@ -11,6 +11,7 @@ from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import commands, layer, server
 from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 
 _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
@@ -23,6 +24,8 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
             "send_response",
             "check_invalid",
             "handle_protocol_error",
+            "make_server_connection",
+            "check_killed",
             "state_consume_request_body",
             "state_consume_response_body",
             "state_stream_request_body",
@@ -33,6 +36,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
         ),
     ),
     (http.HttpLayer, ("make_stream", "event_to_child")),
+    (_http1, ("Http1Connection",)),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),

@@ -71,8 +71,8 @@ class Inspector:
         return choose_doc_acl(self._proxy, facts)
 
     def engines(self, choice: Choice[DocAcl]) -> tuple[Antivirus, ...]:
-        """The engines that the chosen ACL names."""
-        names = choice.acl.antivirus if choice.acl else None
+        """The engines that the chosen ACL names; none where its answer does not depend on them."""
+        names = choice.acl.antivirus if choice.acl and choice.acl.action == "accept" else None
         return tuple(self._antiviruses[name] for name in names or ())
 
     def skips(self, choice: Choice[DocAcl], size: int) -> bool:
