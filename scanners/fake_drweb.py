@@ -56,9 +56,9 @@ class DrwebFault(StrEnum):
     TRAILING = "trailing"  # a whole reply, and one byte more
     TWO_REPLIES = "two-replies"
     CLOSE = "close"  # the connection ends after the object, without a reply
-    CLOSE_MIDWAY = "close-midway"  # the connection ends before the object
+    CLOSE_MIDWAY = "close-midway"  # the connection ends before the object (by path: as CLOSE)
     RESET = "reset"  # the connection is reset after the object
-    EARLY_CLEAN = "early-clean"  # clean is said before the object is there
+    EARLY_CLEAN = "early-clean"  # clean is said before the object is there (by path: as BLIND)
 
 
 _CLEAN_REPLY = struct.pack(">II", _CLEAN, 0)
@@ -75,6 +75,7 @@ _SCRIPTS = {
     DrwebFault.TRAILING: _CLEAN_REPLY + b"\0",
     DrwebFault.TWO_REPLIES: 2 * _CLEAN_REPLY,
     DrwebFault.CLOSE: b"",
+    DrwebFault.CLOSE_MIDWAY: b"",
 }
 
 
@@ -190,8 +191,6 @@ class FakeDrweb:
         if name_length:
             path = await peer.read(name_length)
             self.requests.append(Request(1, flags, path, tail=await peer.read_word()))
-            if self._strikes_before(b""):
-                return
             code, infected = self._scan_file(path)
         else:
             size = await peer.read_word()
@@ -207,7 +206,7 @@ class FakeDrweb:
 
     def _strikes_before(self, head: bytes) -> bool:
         """Sent probes are spared by how they begin: with EICAR, or with filler."""
-        if self.fault is DrwebFault.CLOSE_MIDWAY or (self.fault is DrwebFault.EARLY_CLEAN and head):
+        if self.fault in (DrwebFault.CLOSE_MIDWAY, DrwebFault.EARLY_CLEAN):
             return self.blind_to_eicar or head not in (EICAR[:1], b"\0")
         return False
 

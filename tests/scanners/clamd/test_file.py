@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -18,7 +19,7 @@ from policy.address import Address
 from policy.verdict import Coverage, Status
 from scanners.body import MemoryBody, SparseBody
 from scanners.clamd.file import ClamavFile
-from scanners.clamd.replies import judge
+from scanners.clamd.replies import TIMED_OUT, Exchange, judge
 from scanners.clamd.wire import send_command
 from scanners.comm_dir import CommDir
 from scanners.endpoint import Endpoint
@@ -27,6 +28,7 @@ from scanners.proof import Proof
 from scanners.specimens import EICAR
 from tests.real.clamd_server import TESTFILES, ClamdServer, run_clamd
 from tests.scanners.clamd.test_net import STRUCK, TestContract
+from tests.scanners.fuzzing import fuzz, spoil
 from tests.scanners.scripted import CLEAN, INFECTED, terms
 from tests.scanners.test_comm_dir import tiny_disk, unprivileged
 
@@ -281,6 +283,27 @@ def test_it_names_itself(tmp_path: Path) -> None:
     made = ClamavFile(Address(unix="/run/c"), CommDir(tmp_path))
     assert str(made) == f"clamd at /run/c by SCAN in {tmp_path}"
     assert (made.protocol, made.coverage) == ("clamav-file", Coverage.FULL)
+
+
+PATHS = [b"/comm/sluice-0", b"/a FOUND/s", b"/: OK/s", b"/x: Eicar FOUND/s", b"/new\nline/s", b"/\xff: OK FOUND"]
+WORDS = [b": OK", b": OK\0", b"\0", b" FOUND", b": Eicar FOUND\0", b" ERROR", b": Excluded", b"\n", TIMED_OUT, *PATHS]
+
+
+def test_garbage_is_never_free() -> None:
+    """Near-replies about any path: free is exactly its one form, in a whole exchange."""
+    seen: set[Status] = set()
+
+    def trial(chance: random.Random) -> None:
+        path = chance.choice(PATHS)
+        ending = chance.choice((b": OK\0", b": OK\0", b": Eicar FOUND\0", b": Excluded\0", b": x ERROR\0", b": y\0"))
+        data = spoil(chance, path + ending, WORDS)
+        whole = Exchange(data, delivered=chance.random() < 0.9, ended=chance.random() < 0.9)
+        status = judge(whole, re.compile(re.escape(path))).status
+        assert (status is Status.FREE) == (data == path + b": OK\0" and whole.delivered and whole.ended), (path, whole)
+        seen.add(status)
+
+    assert fuzz(trial) > 0
+    assert seen == set(Status)
 
 
 async def scan(address: Address, path: bytes) -> tuple[bytes, Status]:
