@@ -10,12 +10,14 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
 
-SERVERS: dict[str, Callable[[], object]] = {"clamd": find_clamd}
+SERVERS: dict[str, Callable[[], object]] = {"clamd": find_clamd, "c_icap": find_c_icap}
 """Marker: what finds the server of that name, or nothing."""
 
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -23,6 +25,7 @@ _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begins the count."""
+    config.addinivalue_line("markers", "c_icap: needs Debian's c-icap with virus_scan (make servers)")
     config.stash[_LEFT_OUT] = Counter()
 
 
@@ -53,4 +56,11 @@ def no_current_loop() -> None:
 def real_clamd() -> Iterator[ClamdServer]:
     """A clamd with roomy limits for the whole session. Ask for it in tests marked `clamd` only."""
     with run_clamd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_c_icap(real_clamd: ClamdServer) -> Iterator[CIcapServer]:
+    """A c-icap before `real_clamd` for the whole session. Ask for it in tests marked `clamd` and `c_icap` only."""
+    with run_c_icap(Path(str(real_clamd.unix))) as server:
         yield server

@@ -96,3 +96,6 @@ HEADERS: Mapping[str, Meaning] = {
 
 CONTAINER = "2"
 """The Type in X-Infection-Found of what was not looked into."""
+
+NOT_SCANNED = ("Heuristics.Limits.Exceeded", "Heuristics.Encrypted.")
+"""How the names begin by which clamd, behind a server, says that it could not look into an object."""

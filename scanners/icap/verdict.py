@@ -13,7 +13,7 @@ from policy.verdict import Status
 from scanners.engine import Answer
 from scanners.icap.headers import Headers
 from scanners.icap.replies import Head
-from scanners.icap.vendors import CONTAINER, HEADERS, Kind
+from scanners.icap.vendors import CONTAINER, HEADERS, NOT_SCANNED, Kind
 from scanners.printable import printable
 
 _TYPE = re.compile(rb"(?:^|[;\s])Type\s*=\s*([0-9]+)", re.IGNORECASE)
@@ -76,7 +76,7 @@ def _judge_field(name: str, value: bytes) -> Answer | None:
         case Kind.INFECTION:
             return _judge_infection(value, detail)
         case Kind.VIRUS:
-            return Answer(Status.FOUND, virus=said, detail=detail)
+            return _name_found(said, detail)
         case Kind.RESULT:
             return Answer(Status.FOUND, virus=UNNAMED, detail=detail)
         case Kind.DOUBT:
@@ -89,7 +89,13 @@ def _judge_infection(value: bytes, detail: str) -> Answer:
     if types and all(kind.lstrip("0") == CONTAINER for kind in types):
         return Answer(Status.SKIPPED, detail=detail)
     threat = _THREAT.search(value)
-    return Answer(Status.FOUND, virus=printable(threat[1].strip() if threat else b"") or UNNAMED, detail=detail)
+    return _name_found(printable(threat[1].strip() if threat else b"") or UNNAMED, detail)
+
+
+def _name_found(virus: str, detail: str) -> Answer:
+    if virus.startswith(NOT_SCANNED):
+        return Answer(Status.SKIPPED, detail=virus)
+    return Answer(Status.FOUND, virus=virus, detail=detail)
 
 
 def describe(head: Head) -> str:
