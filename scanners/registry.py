@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from policy.address import Address
 from policy.model import Policy
 from policy.model.antivirus import Antivirus as Section
-from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, ClamavNet
+from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, ClamavNet, DrwebFile, DrwebNet
 from policy.model.stores import Cache as CacheTerms
 from scanners.antivirus import Antivirus, RealEngineMissing
 from scanners.auto import AutoPool, find_places
@@ -21,6 +21,8 @@ from scanners.clamd.file import ClamavFile as ClamdFileEngine
 from scanners.clamd.net import ClamavNet as ClamdEngine
 from scanners.clamd.net import Transport
 from scanners.comm_dir import CommDir
+from scanners.drweb.file import DrwebFile as DrwebFileEngine
+from scanners.drweb.net import DrwebNet as DrwebNetEngine
 from scanners.endpoint import Endpoint, Terms
 from scanners.pool import Pool
 from scanners.valkey_cache import ValkeyStore, connect
@@ -92,6 +94,15 @@ def _open_clamav_file(section: ClamavFile) -> Pool:
     return Pool([Endpoint([engine], _terms(section)) for engine in engines])
 
 
+def _open_drweb_net(section: DrwebNet) -> Pool:
+    return Pool([Endpoint([DrwebNetEngine(address)], _terms(section)) for address in section.address])
+
+
+def _open_drweb_file(section: DrwebFile) -> Pool:
+    engines = [DrwebFileEngine(address, _comm_dir(section)) for address in section.address]
+    return Pool([Endpoint([engine], _terms(section)) for engine in engines])
+
+
 def _open_builtin(section: Builtin) -> Pool:
     if section.yara_rules is not None:
         raise ValueError("yara-rules are not built yet; take the key out")
@@ -114,7 +125,8 @@ def _clamd_endpoint(section: Section, address: Address, transport: str) -> Endpo
     return Endpoint([ClamdEngine(address, road) for road in roads], _terms(section))
 
 
-def _comm_dir(section: ClamavFile) -> CommDir:
+def _comm_dir(section: ClamavFile | DrwebFile) -> CommDir:
+    """One an engine: each is closed by its own."""
     return CommDir(section.comm_dir, section.path_map)
 
 
@@ -130,6 +142,8 @@ def _terms(section: Section) -> Terms:
 _FACTORIES: dict[str, Callable[..., Pool]] = {
     "clamav-net": _open_clamav_net,
     "clamav-file": _open_clamav_file,
+    "drweb-net": _open_drweb_net,
+    "drweb-file": _open_drweb_file,
     "builtin": _open_builtin,
     "auto": _open_auto,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from policy.verdict import Coverage, Status
 from scanners.antivirus import RealEngineMissing
 from scanners.body import MemoryBody
 from scanners.fake import FakeClamd, Fault
+from scanners.fake_drweb import FakeDrweb
 from scanners.registry import EngineNotBuilt, EngineUnusable, open_antivirus
 from tests.real.clamd_server import ClamdServer
 from tests.scanners.scripted import CLEAN, INFECTED
@@ -38,9 +40,6 @@ async def test_the_named_sections_are_opened_each_once() -> None:
     "section",
     [
         {"protocol": "icap", "address": "127.0.0.1", "uri": "/av/respmod"},
-        {"protocol": "drweb-net", "address": "127.0.0.1"},
-        {"protocol": "drweb-file", "address": "127.0.0.1"},
-        {"protocol": "clamav-file", "address": "127.0.0.1"},
     ],
 )
 async def test_what_is_not_built_is_named_and_only_if_used(section: Mapping[str, object]) -> None:
@@ -189,3 +188,39 @@ async def test_a_whole_section_against_a_real_clamd(real_clamd: ClamdServer) -> 
         assert (await antivirus.check(MemoryBody(b"x" * 5_000_000))).status is Status.FREE
         assert antivirus.banner is None
         await antivirus.close()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "says"),
+    [
+        ("clamav-file", "clamd at {} by SCAN in {}"),
+        ("drweb-net", "drwebd at {}"),
+        ("drweb-file", "drwebd at {} by path in {}"),
+    ],
+)
+async def test_engines_by_path_and_drweb(protocol: str, says: str, short_directory: Path) -> None:
+    """From the policy's words to verdicts by the other roads, each address an endpoint of its own."""
+    comm = short_directory / "comm"
+    comm.mkdir()
+    make = FakeClamd if protocol.startswith("clamav") else FakeDrweb
+    async with make(short_directory / "s") as one, make() as two:
+        section: dict[str, object] = {"protocol": protocol, "address": [str(one.address), str(two.address)]}
+        if protocol.endswith("file"):
+            section["comm-dir"] = str(comm)
+        antivirus = open_antivirus(policy({"A": {**section, "max-checked-size": "2MiB"}}), ["A"])["A"]
+        await antivirus.start()
+        assert [str(e.engine) for e in antivirus.endpoints] == [says.format(s.address, comm) for s in (one, two)]
+        assert (await antivirus.check(INFECTED)).status is Status.FOUND
+        assert (await antivirus.check(CLEAN)).status is Status.FREE
+        assert (await antivirus.check(MemoryBody(b"x" * (2 << 20)))).status is Status.FREE
+        assert (await antivirus.check(MemoryBody(b"x" * ((2 << 20) + 1)))).status is Status.SKIPPED
+        await antivirus.close()
+        assert os.listdir(comm) == []
+
+
+@pytest.mark.parametrize("protocol", ["clamav-file", "drweb-file"])
+def test_a_path_map_that_does_not_reach_is_named(protocol: str) -> None:
+    """A path-map without the comm-dir is an error with the section's name."""
+    section = {"protocol": protocol, "address": "127.0.0.1:1", "comm-dir": "/a", "path-map": {"/b": "/c"}}
+    with pytest.raises(EngineUnusable, match="antivirus A: comm-dir /a lies below no prefix of path-map"):
+        open_antivirus(policy({"A": section}), ["A"])
