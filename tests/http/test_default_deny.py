@@ -307,7 +307,7 @@ def test_a_good_policy_takes_over_on_reload(own_gateway: OwnGateway, origin: Ori
     proxy.signal(signal.SIGHUP)
     got = proxy.wait_until(lambda: next((g for g in [curl(proxy, url)] if g.status == 403), None), "a 403")
     assert "CLOSED" in got.text
-    assert proxy.record_of(url)["acl"] == "CLOSED"
+    proxy.wait_until(lambda: proxy.record_of(url)["acl"] == "CLOSED", "a record of the new ACL")
 
 
 def test_a_policy_that_does_not_load_is_no_start(own_gateway: OwnGateway) -> None:
