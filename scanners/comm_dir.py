@@ -69,7 +69,7 @@ class CommDir:
                 yield file
             finally:
                 file.remove()
-                self._close(file.descriptor, large=body.size > SMALL)
+                await self._close(file.descriptor, large=body.size > SMALL)
 
     async def close(self) -> None:
         """Takes no more; copies under way are given up by those who wait for them."""
@@ -101,13 +101,21 @@ class CommDir:
         finally:
             copy.stopped = True
 
-    def _close(self, descriptor: int, *, large: bool) -> None:
-        """The last close gives the blocks of a large file back, which takes its time."""
-        if large:
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
-                self._threads.submit(os.close, descriptor)
-                return
-        os.close(descriptor)
+    async def _close(self, descriptor: int, *, large: bool) -> None:
+        """The last close gives the blocks of a large file back, which takes its time: a thread's, and that of whoever
+        asked, that there is room for the next. Who was cancelled does not wait."""
+        if not large:
+            os.close(descriptor)
+            return
+        try:
+            closing = self._threads.submit(os.close, descriptor)
+        except RuntimeError:  # closed meanwhile
+            os.close(descriptor)
+            return
+        asking = asyncio.current_task()
+        if asking is not None and not asking.cancelling():
+            # Shielded: what nobody waits for any more is closed all the same.
+            await asyncio.shield(asyncio.wrap_future(closing))
 
 
 class LaidFile:

@@ -4,25 +4,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import secrets
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from scanners import comm_dir
 from scanners.body import MemoryBody, SparseBody
-from scanners.comm_dir import SMALL, CommDir, clear_stale
+from scanners.comm_dir import SMALL, CommDir
+from tests.scanners.disks import tiny_disk, unprivileged
 
 MIB = 1 << 20
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -40,31 +35,6 @@ async def fragile(tmp_path: Path) -> AsyncIterator[CommDir]:
     made = CommDir(tmp_path)
     yield made
     await made.close()
-
-
-@contextlib.contextmanager
-def unprivileged() -> Iterator[None]:
-    """Root may do anything; the block is run as somebody who may not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@contextlib.contextmanager
-def tiny_disk(path: Path) -> Iterator[None]:
-    """A file system of 64 KiB at `path`; only root can have one."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(path)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 class TestLaidDown:
@@ -228,96 +198,6 @@ class TestTrouble:
         assert f"{os.fsdecode(file.path)} cannot be removed: Read-only" in caplog.text
 
 
-def replace_by_link(path: str) -> None:
-    os.unlink(path)
-    os.symlink("/etc/passwd", path)
-
-
-def replace_by_copy(path: str) -> None:
-    data = Path(path).read_bytes()
-    os.unlink(path)
-    Path(path).write_bytes(data)
-
-
-def replace_by_fifo(path: str) -> None:
-    os.unlink(path)
-    os.mkfifo(path)
-
-
-def append(path: str) -> None:
-    with open(path, "ab") as file:
-        file.write(b"x")
-
-
-def away_and_back(path: str) -> None:
-    os.rename(path, path + "-")
-    os.rename(path + "-", path)
-
-
-TRICKS: list[Callable[[str], None]] = [
-    os.unlink,
-    replace_by_link,
-    replace_by_copy,
-    replace_by_fifo,
-    append,
-    away_and_back,
-    lambda path: os.link(path, path + "-"),
-    lambda path: os.truncate(path, 0),
-    lambda path: os.chmod(path, 0),
-]
-
-
-class TestOthers:
-    """When somebody else has the right to write there, too."""
-
-    @pytest.mark.parametrize("trick", TRICKS)
-    async def test_a_change_is_noticed(self, fragile: CommDir, trick: Callable[[str], None]) -> None:
-        """Whatever was done to the file meanwhile, the check after the answer fails."""
-        async with fragile.lay_down(MemoryBody(b"data")) as file:
-            file.check()
-            trick(os.fsdecode(file.path))
-            with pytest.raises(OSError, match=r"changed .* under the engine's eyes|No such file"):
-                file.check()
-
-    @pytest.mark.parametrize(
-        "plant", [lambda p: p.symlink_to("/etc/passwd"), lambda p: p.write_text("mine"), Path.mkdir]
-    )
-    async def test_a_name_that_is_taken_is_not_ours(
-        self, fragile: CommDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[Path], object]
-    ) -> None:
-        """Whatever stands under the name already is an error; it is neither followed, written to nor removed."""
-        monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * 2 * size)
-        target = tmp_path / ("sluice-" + "0" * 32)
-        plant(target)
-        with pytest.raises(FileExistsError):
-            async with fragile.lay_down(MemoryBody(b"x")):
-                pytest.fail("where?")
-        assert target.is_symlink() or target.is_dir() or target.read_text() == "mine"
-
-    async def test_a_new_directory_under_the_old_name(self, tmp_path: Path) -> None:
-        """Our file is removed from the directory in which we made it."""
-        old, moved = tmp_path / "a", tmp_path / "b"
-        old.mkdir()
-        made = CommDir(old)
-        async with made.lay_down(MemoryBody(b"x")) as file:
-            old.rename(moved)
-            old.mkdir()
-            with pytest.raises(FileNotFoundError):
-                file.check()
-        assert [*old.iterdir(), *moved.iterdir()] == []
-        await made.close()
-
-    @pytest.mark.parametrize(("mode", "warned"), [(0o777, True), (0o1777, False), (0o770, False), (0o755, False)])
-    async def test_a_directory_for_everybody_is_told(
-        self, laid: CommDir, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
-    ) -> None:
-        """Where anybody may replace our files there is a warning."""
-        tmp_path.chmod(mode)
-        async with laid.lay_down(MemoryBody(b"x")):
-            pass
-        assert ("anybody may change our files" in caplog.text) is warned
-
-
 class TestCancelled:
     """When nobody waits any more."""
 
@@ -409,93 +289,6 @@ class TestCost:
             for _ in range(8):
                 tasks.create_task(enter(laid, MemoryBody(b"x" * 2 * MIB)))
         assert 1 <= most <= 2
-
-
-KILLED = """
-import asyncio, os, pathlib, sys
-from scanners.body import MemoryBody
-from scanners.comm_dir import CommDir
-
-async def main():
-    made = CommDir(pathlib.Path(sys.argv[1]))
-    async with made.lay_down(MemoryBody(b"x" * int(sys.argv[2]))) as file:
-        print(os.fsdecode(file.path), flush=True)
-        if sys.argv[3] == "wait":
-            await asyncio.Event().wait()
-    await made.close()
-
-asyncio.run(main())
-"""
-
-
-@contextlib.contextmanager
-def process(directory: Path, size: int, then: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Another process that lays a file down, and the file."""
-    command = [sys.executable, "-c", KILLED, str(directory), str(size), then]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as started:
-        assert started.stdout is not None
-        try:
-            yield started, Path(started.stdout.readline().strip())
-        finally:
-            started.kill()
-
-
-class TestCleared:
-    """What an earlier process left behind."""
-
-    @pytest.mark.parametrize("size", [10, 3 * MIB])
-    def test_a_killed_process(self, tmp_path: Path, size: int) -> None:
-        """kill -9 leaves the file; the next start removes it."""
-        with process(tmp_path, size, "wait") as (killed, left):
-            killed.send_signal(signal.SIGKILL)
-            killed.wait()
-        assert [*tmp_path.iterdir()] == [left]
-        with process(tmp_path, 10, "end") as (following, other):
-            assert following.wait(10) == 0
-            assert other != left
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_process_that_lives_keeps_its_file(self, tmp_path: Path) -> None:
-        """What another process of ours uses is locked, and left alone."""
-        with process(tmp_path, 10, "wait") as (_, held):
-            with process(tmp_path, 10, "end") as (following, _):
-                assert following.wait(10) == 0
-            assert [*tmp_path.iterdir()] == [held]
-
-    def test_only_what_is_ours(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Other names, other kinds, other owners' files stay."""
-        monkeypatch.setattr(comm_dir, "_STARTED", time.time() + 60)
-        name = "sluice-" + "{}" * 8
-        ours = tmp_path / name.format(*["0123"] * 8)
-        (tmp_path / "sluice-0123").write_text("")
-        (tmp_path / "other-0123").write_text("")
-        (tmp_path / (ours.name + "0")).write_text("")
-        (tmp_path / ours.name.replace("0", "a")).mkdir()
-        (tmp_path / ours.name.replace("0", "b")).symlink_to("/etc/passwd")
-        os.mkfifo(tmp_path / ours.name.replace("0", "c"))
-        if os.geteuid() == 0:
-            foreign = tmp_path / ours.name.replace("0", "d")
-            foreign.write_text("")
-            os.chown(foreign, 65534, 65534)
-        kept = {*tmp_path.iterdir()}
-        ours.write_text("")
-        clear_stale(str(tmp_path))
-        assert {*tmp_path.iterdir()} == kept
-
-    def test_not_what_is_younger_than_this_process(self, tmp_path: Path) -> None:
-        """A file that was made after our start is somebody's who lives, locked or not yet."""
-        young = tmp_path / ("sluice-" + "0" * 32)
-        young.write_text("")
-        clear_stale(str(tmp_path))
-        assert young.exists()
-
-    async def test_it_happens_once(self, laid: CommDir, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The directory is looked through at the first use only."""
-        looked: list[str] = []
-        monkeypatch.setattr(comm_dir, "clear_stale", looked.append)
-        for _ in range(3):
-            await enter(laid, MemoryBody(b"x"))
-        assert looked == [str(laid)]
 
 
 class TestPaths:

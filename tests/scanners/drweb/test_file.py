@@ -15,8 +15,8 @@ from scanners.comm_dir import CommDir
 from scanners.drweb.file import DrwebFile
 from scanners.drweb.wire import scan_path
 from scanners.fake_drweb import FakeDrweb
+from tests.scanners.disks import tiny_disk
 from tests.scanners.scripted import CLEAN, INFECTED
-from tests.scanners.test_comm_dir import tiny_disk
 
 
 class Swapper(FakeDrweb):
