@@ -16,7 +16,9 @@ from functools import partial
 from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from addons import stream
 from addons.block_page import TemplateError
@@ -27,7 +29,10 @@ from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
 from addons.ranges import take_wanted
 from addons.receiver import Receiver
+from addons.record import clear_marks
+from addons.sessions import Sessions
 from addons.surface import check_surface
+from addons.targets import find_refusal
 from addons.transfer import Transfer
 from policy.decision import Reason
 from policy.load import PolicyError
@@ -44,6 +49,7 @@ class AntivirusAddon:
     def __init__(self) -> None:
         self._in_force: PolicyInForce | None = None
         self._pump = PumpAddon()
+        self._sessions = Sessions()
         self._running = False
         self._announced = False
 
@@ -89,6 +95,8 @@ class AntivirusAddon:
     def done(self) -> None:
         """Unloaded or shut down: from now on nothing is classified."""
         self._pump.unregister()
+        if self._running:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._in_force is not None:
             self._in_force.close()
 
@@ -132,9 +140,48 @@ class AntivirusAddon:
 
     # --- mitmproxy's hooks
 
+    def client_connected(self, client: Client) -> None:
+        """A client that the policy does not let in, or has no room for, is disconnected."""
+        if (gateway := self._gateway) is None:
+            return
+        address = client.peername[0] if client.peername else ""
+        why = self._sessions.enter(client.id, address, gateway.proxy.limits)
+        if why is None:
+            why = gateway.refuse_session(address, client.id[:8])
+        if why is not None:
+            logger.warning("antivirus: %s is refused: %s", address, why)
+            client.error = why
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """A tunnel to where nobody may go is not opened."""
+        self._refuse_target(flow)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """A name may have led to where nobody may go: nothing is said there."""
+        peer = data.server.peername
+        if peer is None or data.server.via or _is_chosen_by_us(data.client):
+            return
+        if (why := find_refusal(peer[0], peer[1], _own_addresses(self._gateway))) is not None:
+            logger.error("antivirus: %s leads to %s: %s", data.server.address, peer[0], why)
+            _peer(data.client, data.server).abort_at_once()
+
+    def _refuse_target(self, flow: http.HTTPFlow) -> bool:
+        gateway, request = self._gateway, flow.request
+        if _is_chosen_by_us(flow.client_conn):
+            return False
+        why = find_refusal(request.host, request.port, _own_addresses(gateway))
+        if why is None:
+            return False
+        logger.warning("antivirus: %s:%s is refused: %s", request.host, request.port, why)
+        flow.response = gateway.refuse_target(flow, why) if gateway else http.Response.make(503)
+        exchange_of(flow).response = Clearance.OURS
+        flow.request.stream = True  # what body there is, is not waited for
+        return True
+
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Whatever body follows is an upload to be checked. Of the origin only whole objects are asked."""
-        if (gateway := self._gateway) is None:
+        clear_marks(flow)
+        if self._refuse_target(flow) or (gateway := self._gateway) is None:
             return
         exchange = exchange_of(flow)
         exchange.wanted = take_wanted(flow.request)
@@ -180,7 +227,8 @@ class AntivirusAddon:
         exchange.messages += 1
 
     async def client_disconnected(self, client: Client) -> None:
-        """No socket to a server may stay open behind a client that left."""
+        """One connection less; no socket to a server may stay open behind a client that left."""
+        self._sessions.leave(client.id)
         server = _proxyserver()
         handler = server.connections.get(client.id) if server else None
         if handler is not None:
@@ -208,7 +256,26 @@ def _listen_addresses() -> list[tuple[str, int]]:
     return [(address[0], address[1]) for address in server.listen_addrs()] if server else []
 
 
-def _receiver(flow: http.HTTPFlow, upload: bool) -> Receiver:
+def _own_addresses(gateway: HttpGateway | None) -> list[tuple[str, int]]:
+    """Everything that this process listens on: mitmproxy's ports, mitmweb's, the metrics'."""
+    own = _listen_addresses()
+    if "web_port" in ctx.options:
+        own.append((ctx.options.web_host, ctx.options.web_port))
+    metrics = gateway.policy.metrics.listen if gateway else None
+    if metrics is not None and metrics.port:
+        own.append((metrics.host or "", metrics.port))
+    return own
+
+
+def _is_chosen_by_us(client: Client) -> bool:
+    """True where the administrator chose the target, and not the client."""
+    return isinstance(client.proxy_mode, mode_specs.ReverseMode)
+
+
+def _peer(client: Client, peer: Connection) -> Receiver:
     server = _proxyserver()
-    handler = server.connections.get(flow.client_conn.id) if server else None
-    return Receiver(handler, flow.server_conn if upload else flow.client_conn)
+    return Receiver(server.connections.get(client.id) if server else None, peer)
+
+
+def _receiver(flow: http.HTTPFlow, upload: bool) -> Receiver:
+    return _peer(flow.client_conn, flow.server_conn if upload else flow.client_conn)

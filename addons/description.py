@@ -12,10 +12,20 @@ from email.message import Message
 from urllib.parse import unquote
 
 from mitmproxy import http
+from mitmproxy.net.http import url
+from mitmproxy.proxy import mode_specs
 
 from policy.facts import ObjectFacts
 
 _NAME_LIMIT = 255
+# Modes in which the target comes as an address, and its name from the Host header alone.
+_WITHOUT_NAMES = (
+    mode_specs.TransparentMode,
+    mode_specs.Socks5Mode,
+    mode_specs.LocalMode,
+    mode_specs.WireGuardMode,
+    mode_specs.TunMode,
+)
 
 
 def describe_download(flow: http.HTTPFlow) -> ObjectFacts:
@@ -33,15 +43,17 @@ def describe_upload(flow: http.HTTPFlow) -> ObjectFacts:
 def _describe(flow: http.HTTPFlow, headers: http.Headers, *, upload: bool) -> ObjectFacts:
     request = flow.request
     peer = flow.client_conn.peername
+    # Whoever names the target in the request itself could name another one in the Host header.
+    only_address = isinstance(flow.client_conn.proxy_mode, _WITHOUT_NAMES)
     return ObjectFacts(
         direction="upload" if upload else "download",
         client=peer[0] if peer else None,
         user=_user(flow),
-        server=f"{request.host}:{request.port}",
+        server=url.hostport("", request.host, request.port),
         at=datetime.now().astimezone(),
         method=request.method,
-        url=request.pretty_url,
-        host=request.pretty_host,
+        url=request.pretty_url if only_address else request.url,
+        host=request.pretty_host if only_address else request.host,
         content_type=headers.get("content-type"),
         filename=_filename(headers, request.path),
         size=None if "content-encoding" in headers else announced_length(headers),

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from mitmproxy import http
 
@@ -25,10 +26,11 @@ from addons.refusal import make_page
 from addons.steps import Step
 from addons.transfer import Transfer, Way
 from inspection.audit import AuditLog, new_id
-from inspection.inspect_object import Inspector, Subject
-from inspection.quarantine import Quarantine
+from inspection.inspect_object import Inspection, Inspector, Subject
+from inspection.quarantine import Quarantine, QuarantineError
 from inspection.spool import SpoolRoom
-from policy.decision import Choice
+from policy.decide import decide_session
+from policy.decision import Choice, Reason
 from policy.facts import ObjectFacts
 from policy.model import DocAcl, HttpProxy, Policy
 from policy.verdict import Status
@@ -37,6 +39,8 @@ from scanners.registry import open_antivirus
 logger = logging.getLogger(__name__)
 
 Receivers = Callable[[http.HTTPFlow, bool], Receiver]
+
+EXPIRE_EVERY = 3600.0  # seconds between two looks for entries of the quarantine that are too old
 
 _PLAIN = Coding((), passthrough=True)
 
@@ -62,6 +66,7 @@ class HttpGateway:
         self._receivers = receivers
         self._template = template
         self._transfers: set[Transfer] = set()
+        self._expiry: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         spool = policy.spool
@@ -82,6 +87,8 @@ class HttpGateway:
         async with asyncio.TaskGroup() as tasks:
             for antivirus in self._antiviruses.values():
                 tasks.create_task(antivirus.start())
+        if self._quarantine is not None:
+            self._expiry = asyncio.get_running_loop().create_task(_expire_regularly(self._quarantine))
 
     async def close(self, patience: float = 30.0) -> None:
         """Let the transfers under way end, for `patience` seconds at the most, then let everything go."""
@@ -89,12 +96,18 @@ class HttpGateway:
             async with asyncio.timeout(patience):
                 await self._idle.wait()
         except TimeoutError:
-            for transfer in list(self._transfers):
-                transfer.close()
+            self.cut()
+        if self._expiry is not None:
+            self._expiry.cancel()
         for antivirus in self._antiviruses.values():
             await antivirus.close()
         if self._quarantine is not None:
             await asyncio.to_thread(self._quarantine.close)
+
+    def cut(self) -> None:
+        """End every transfer under way, at once; each is recorded."""
+        for transfer in list(self._transfers):
+            transfer.close()
 
     @property
     def banners(self) -> list[str]:
@@ -175,7 +188,26 @@ class HttpGateway:
 
     def page(self, flow: http.HTTPFlow, transfer: Transfer) -> http.Response:
         """What the client gets instead of a body that does not pass."""
-        return make_page(flow, transfer, self._template)
+        return make_page(flow, transfer.subject, transfer.inspection, self._template)
+
+    def refuse_target(self, flow: http.HTTPFlow, why: str) -> http.Response:
+        """Record a request whose target nobody may reach; the answer is what the client gets."""
+        subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=describe_download(flow))
+        inspection = self._inspector.stop(Choice(None, ()), None, Reason.ACL, why)
+        mark(flow, subject, inspection)
+        self._audit.write(make_record(self.name, subject, inspection))
+        return make_page(flow, subject, inspection, self._template)
+
+    def refuse_session(self, client: str, session: str) -> str | None:
+        """Why the session-acl refuses a client, who is recorded then; None where it may come in."""
+        facts = ObjectFacts(client=client, at=datetime.now().astimezone())
+        decision = decide_session(self.proxy, facts)
+        if decision.passes:
+            return None
+        why = f"session-acl {decision.acl}" if decision.acl else "no session-acl matches"
+        subject = Subject(id=new_id(), session=session, facts=facts)
+        self._audit.write(make_record(self.name, subject, Inspection(status=None, decision=decision, detail=why)))
+        return why
 
     # --- records
 
@@ -214,6 +246,15 @@ def _plan(headers: http.Headers) -> tuple[Coding, Fault | None]:
         return plan(headers.get_all("content-encoding")), None
     except CodingError as error:
         return _PLAIN, (Status.UNKNOWN, str(error))
+
+
+async def _expire_regularly(quarantine: Quarantine) -> None:
+    while True:
+        await asyncio.sleep(EXPIRE_EVERY)
+        try:
+            await asyncio.to_thread(quarantine.expire)
+        except QuarantineError as error:
+            logger.error("antivirus: the quarantine's old entries could not be removed: %s", error)
 
 
 def _open_quarantine(policy: Policy, proxy: HttpProxy) -> Quarantine | None:

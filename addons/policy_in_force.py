@@ -55,6 +55,8 @@ class PolicyInForce:
         self._loaded: Loaded | None = None
         self._audit: AuditLog | None = None
         self._audit_target: object = None
+        self._retiring: set[HttpGateway] = set()
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
@@ -75,44 +77,69 @@ class PolicyInForce:
     async def _open(self, loaded: Loaded, or_else: Callable[[], None] | None) -> None:
         async with self._turn:
             try:
-                gateway = self._make_gateway(loaded)
-                await gateway.open()
+                audit = self._open_audit(loaded.policy)
+                gateway = await self._open_gateway(loaded, audit)
             except Exception as error:
                 logger.error("antivirus: the policy cannot be put in force: %s", _words(error))
                 if or_else is not None:
                     or_else()
                 return
-            old, self.gateway = self.gateway, gateway
+            if self._closed:
+                await self._retire(gateway, audit, patience=0)
+                return
+            old, old_audit = self.gateway, self._audit
+            self.gateway, self._audit, self._audit_target = gateway, audit, _target(loaded.policy)
             for banner in gateway.banners:
                 print(banner, file=sys.stderr, flush=True)
             self._announce(gateway)
         if old is not None:
-            await old.close()
+            await self._retire(old, old_audit if old_audit is not audit else None)
 
-    def _make_gateway(self, loaded: Loaded) -> HttpGateway:
-        return HttpGateway(
-            loaded.policy,
-            loaded.name,
-            loaded.proxy,
-            audit=self._open_audit(loaded.policy),
-            receivers=self._receivers,
-            template=loaded.template,
-        )
+    async def _open_gateway(self, loaded: Loaded, audit: AuditLog) -> HttpGateway:
+        """Nothing is left open where this fails."""
+        try:
+            gateway = HttpGateway(
+                loaded.policy,
+                loaded.name,
+                loaded.proxy,
+                audit=audit,
+                receivers=self._receivers,
+                template=loaded.template,
+            )
+            try:
+                await gateway.open()
+            except BaseException:
+                await gateway.close(patience=0)
+                raise
+        except BaseException:
+            if audit is not self._audit:
+                await asyncio.to_thread(audit.close)
+            raise
+        return gateway
 
     def _open_audit(self, policy: Policy) -> AuditLog:
-        """One log for all policies of a process: under mitmdump it is standard error unless the policy says else."""
-        target = policy.audit.to or "stderr"
-        if self._audit is None or self._audit_target != target:
-            if self._audit is not None:
-                self._audit.close()
-            self._audit, self._audit_target = AuditLog(target), target
-        else:
+        """One log as long as the target stays; a new target does not take the old log from who still writes there."""
+        if self._audit is not None and self._audit_target == _target(policy):
             self._audit.reopen()
-        return self._audit
+            return self._audit
+        return AuditLog(_target(policy))
+
+    async def _retire(self, gateway: HttpGateway, audit: AuditLog | None, patience: float = 30.0) -> None:
+        """Let a gateway end its transfers, then close it, and the log that nobody writes to any more."""
+        self._retiring.add(gateway)
+        try:
+            await gateway.close(patience)
+        finally:
+            self._retiring.discard(gateway)
+        if audit is not None:
+            await asyncio.to_thread(audit.close)
 
     def close(self) -> None:
-        """Nothing is in force any more; transfers under way are cut."""
+        """Nothing is in force any more; transfers under way are cut, and recorded before this returns."""
+        self._closed = True
         gateway, self.gateway = self.gateway, None
+        for old in (*self._retiring, *([gateway] if gateway else [])):
+            old.cut()
         if gateway is not None:
             self._spawn(gateway.close(patience=0))
         if self._audit is not None:
@@ -124,6 +151,11 @@ class PolicyInForce:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _target(policy: Policy) -> str | Path:
+    """Under mitmdump standard output is for its flow lines."""
+    return policy.audit.to or "stderr"
 
 
 def _words(error: BaseException) -> str:

@@ -82,6 +82,12 @@ class Receiver:
         if writer is not None and _is_over_limit(writer):
             writer.transport.abort()
 
+    def abort_at_once(self) -> None:
+        """End the connection; what has not left yet never does."""
+        writer = self._writer()
+        if writer is not None:
+            writer.transport.abort()
+
     def _pending(self) -> int:
         """Bytes that must leave before more is sent; 0 while the buffers have room."""
         queued = self._h2_queued()

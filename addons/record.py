@@ -53,6 +53,14 @@ def mark(flow: http.HTTPFlow, subject: Subject, inspection: Inspection, *, relea
     }
 
 
+def clear_marks(flow: http.HTTPFlow) -> None:
+    """A flow that is replayed is judged anew."""
+    if "av.id" in flow.metadata:
+        flow.comment = flow.marked = ""
+        for name in [name for name in flow.metadata if name.startswith("av.")]:
+            del flow.metadata[name]
+
+
 def comment(inspection: Inspection, released: int) -> str:
     """One line for people: `AV found Eicar (virus-found, ACL DOCUMENTS) [2000 B had left]`."""
     decision = inspection.decision

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from mitmproxy import http
 
 from addons.block_page import HEADERS, Refusal, render
-from addons.transfer import Transfer
+from inspection.inspect_object import Inspection, Subject
 from policy.decision import Reason
 
 RETRY_AFTER = "30"  # seconds
@@ -24,17 +24,18 @@ _STATUS_CODES = {
 }
 
 
-def make_page(flow: http.HTTPFlow, transfer: Transfer, template: str | None = None) -> http.Response:
-    """The page for a transfer that does not pass, in the form that the client's Accept asks for."""
-    inspection = transfer.inspection
+def make_page(
+    flow: http.HTTPFlow, subject: Subject, inspection: Inspection | None, template: str | None = None
+) -> http.Response:
+    """The page for an object that does not pass, in the form that the client's Accept asks for."""
     if inspection is None:
         raise ValueError("there is no page before the verdict")
     status, reason = inspection.status, inspection.decision.reason
     refusal = Refusal(
         status=status,
         reason=str(reason or ""),
-        id=transfer.subject.id,
-        url=transfer.subject.facts.url or "",
+        id=subject.id,
+        url=subject.facts.url or "",
         time=datetime.now(UTC),
         virus=inspection.virus,
         antivirus=", ".join(report.antivirus for report in inspection.reports) or None,
@@ -45,7 +46,7 @@ def make_page(flow: http.HTTPFlow, transfer: Transfer, template: str | None = No
         "Content-Type": content_type,
         **HEADERS,
         "X-Sluice-Status": str(status or "refused"),
-        "X-Sluice-Id": transfer.subject.id,
+        "X-Sluice-Id": subject.id,
     }
     code = _STATUS_CODES.get(reason, 403) if reason else 403
     if code == 503:

@@ -202,7 +202,6 @@ def test_an_unverified_origin_is_a_502(proxy: Proxy, fakes, authority, client_ca
     assert other.exchanges == []
 
 
-@pytest.mark.xfail(reason="targets are not judged yet: what mitmproxy refuses by itself leaves no record")
 def test_the_gateways_own_port_is_no_target(proxy: Proxy) -> None:
     """A request for the gateway itself or a link-local address is refused and recorded."""
     for url in (f"http://127.0.0.1:{proxy.port}/", "http://169.254.169.254/latest/meta-data/"):
