@@ -11,8 +11,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policy.verdict import Status
 from scanners.engine import Answer, Body
@@ -37,8 +36,7 @@ class SharedStore(Protocol):
         """Lets go of connections; what was not yet written is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What a verdict belongs to. `epoch` counts the times that a section was forgotten."""
 
     scope: str
@@ -71,6 +69,11 @@ class VerdictCache:
         self._users += 1
         return SectionCache(self, scope)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is more than our own memory."""
+        return self._shared is not None
+
     def keeps(self, status: Status) -> bool:
         """Whether an answer of that status is remembered."""
         return self._seconds.get(status, 0) > 0
@@ -99,7 +102,6 @@ class VerdictCache:
             return
         kept = _FREE if answer.status is Status.FREE else answer
         self._entries[key] = asyncio.get_running_loop().time() + seconds, kept
-        self._entries.move_to_end(key)
         if len(self._entries) > self._most:
             self._entries.popitem(last=False)
         if self._shared is not None and ticket:
@@ -140,7 +142,7 @@ class SectionCache:
     async def join(self, key: Key, patience: float) -> Answer | None:
         """The answer of the same check under way, waited for at most `patience` seconds; None where there is none, or
         it came to nothing that others may use."""
-        return await self._flights.join(key, patience)
+        return await self._flights.join(key, patience) if self._flights else None
 
     async def lead(self, key: Key, ask: Callable[[], Asking]) -> tuple[Answer, bool]:
         """The answer of `ask`, or what others remember, given to all who join meanwhile; and whether it was remembered.
@@ -148,7 +150,7 @@ class SectionCache:
         `ask` returns the answer and the edition that it was made with; where that is not the key's, the answer is not
         remembered. Cancelling this sends those who joined to do their own."""
         with self._flights.lead(key) as flight:
-            answer, ticket = await self._cache.recall_shared(key)
+            answer, ticket = await self._cache.recall_shared(key) if self._cache.is_shared else (None, "")
             if answer is not None and self._cache.keeps(answer.status):
                 flight.land(answer)
                 return answer, True

@@ -7,33 +7,50 @@ those who joined learn that there is nothing for them; nobody's cancellation rea
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
+from types import TracebackType
 
 
-class Flight[Answer]:
-    """One check under way."""
+class Flight[Key: Hashable, Answer]:
+    """One check under way, for the time of a `with` block."""
 
-    def __init__(self) -> None:
-        self._landed: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    __slots__ = ("_answer", "_joined", "_key", "_under_way")
+
+    def __init__(self, under_way: dict[Key, Flight[Key, Answer]], key: Key) -> None:
+        self._under_way = under_way
+        self._key = key
+        self._answer: Answer | None = None
+        self._joined: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Flight[Key, Answer]:
+        # Where the same is under way already, nobody joins this one.
+        self._under_way.setdefault(self._key, self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
+        if self._under_way.get(self._key) is self:
+            del self._under_way[self._key]
+        if self._joined is not None and not self._joined.done():
+            self._joined.set_result(None)
 
     def land(self, answer: Answer | None) -> None:
-        """Gives the answer to all who joined; None: there is none for them. Only the first call counts."""
-        if not self._landed.done():
-            self._landed.set_result(answer)
+        """The answer for all who joined, given to them when the block ends; without it there is none for them."""
+        self._answer = answer
 
     async def join(self, patience: float) -> Answer | None:
         """The answer, within `patience` seconds; None where there is none for us."""
+        if self._joined is None:
+            self._joined = asyncio.get_running_loop().create_future()
         # Not `wait_for`, which cancels what it waits for.
-        await asyncio.wait([self._landed], timeout=patience)
-        return self._landed.result() if self._landed.done() else None
+        await asyncio.wait([self._joined], timeout=patience)
+        return self._answer
 
 
 class Flights[Key: Hashable, Answer]:
     """The checks under way, by what they are about."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Key, Flight[Answer]] = {}
+        self._under_way: dict[Key, Flight[Key, Answer]] = {}
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -43,14 +60,6 @@ class Flights[Key: Hashable, Answer]:
         flight = self._under_way.get(key)
         return None if flight is None else await flight.join(patience)
 
-    @contextlib.contextmanager
-    def lead(self, key: Key) -> Iterator[Flight[Answer]]:
-        """Others may join until the block ends. Where the same is under way already, nobody joins this one."""
-        flight = Flight[Answer]()
-        mine = self._under_way.setdefault(key, flight) is flight
-        try:
-            yield flight
-        finally:
-            flight.land(None)
-            if mine:
-                del self._under_way[key]
+    def lead(self, key: Key) -> Flight[Key, Answer]:
+        """Others may join until the block ends."""
+        return Flight(self._under_way, key)

@@ -18,6 +18,7 @@ from scanners.engine import Body
 from scanners.printable import printable
 
 CHUNK = 256 * 1024
+_PIECE = 4096
 _LENGTH_BYTES = 4
 _END_OF_STREAM = bytes(_LENGTH_BYTES)
 
@@ -82,15 +83,44 @@ async def _send_chunks(sock: socket.socket, body: Body) -> bool:
     return not pending or await send(sock, pending + _END_OF_STREAM)
 
 
+class _Ear:
+    """Hears one peer out to the end of its reply. One registration with the loop and one wake-up of the task, where
+    `loop.sock_recv` would take one each for every piece: for small objects this is a tenth of a check."""
+
+    __slots__ = ("_heard", "_reply", "_sock")
+
+    def __init__(self, sock: socket.socket, heard: asyncio.Future[tuple[bytes, bool]]) -> None:
+        self._sock = sock
+        self._heard = heard
+        self._reply = b""
+
+    def hear(self) -> None:
+        """Called whenever there is something to read. Settles `heard` with the reply and whether it ended in order."""
+        reply, recv = self._reply, self._sock.recv
+        try:
+            while len(reply) <= REPLY_LIMIT and not reply.endswith(TIMED_OUT):
+                if not (part := recv(_PIECE)):
+                    self._settle(reply, ended=True)
+                    return
+                reply += part
+        except (BlockingIOError, InterruptedError):
+            self._reply = reply
+        except OSError:
+            self._settle(reply, ended=False)
+        else:
+            self._settle(reply, ended=False)
+
+    def _settle(self, reply: bytes, *, ended: bool) -> None:
+        if not self._heard.done():
+            self._heard.set_result((reply, ended))
+
+
 async def _listen(sock: socket.socket, *, delivered: bool) -> Exchange:
     loop = asyncio.get_running_loop()
-    reply = b""
-    while len(reply) <= REPLY_LIMIT and not reply.endswith(TIMED_OUT):
-        try:
-            part = await loop.sock_recv(sock, REPLY_LIMIT)
-        except OSError:
-            break
-        if not part:
-            return Exchange(reply, delivered=delivered)
-        reply += part
-    return Exchange(reply, delivered=delivered, ended=False)
+    heard: asyncio.Future[tuple[bytes, bool]] = loop.create_future()
+    loop.add_reader(sock, _Ear(sock, heard).hear)
+    try:
+        reply, ended = await heard
+    finally:
+        loop.remove_reader(sock)
+    return Exchange(reply, delivered=delivered, ended=ended)
