@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from policy.address import Address
 from policy.model import Policy
 from policy.model.antivirus import Antivirus as Section
-from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, ClamavNet, DrwebFile, DrwebNet
+from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, ClamavNet, DrwebFile, DrwebNet, Icap
 from policy.model.stores import Cache as CacheTerms
 from scanners.antivirus import Antivirus, RealEngineMissing
 from scanners.auto import AutoPool, find_places
@@ -24,6 +24,8 @@ from scanners.comm_dir import CommDir
 from scanners.drweb.file import DrwebFile as DrwebFileEngine
 from scanners.drweb.net import DrwebNet as DrwebNetEngine
 from scanners.endpoint import Endpoint, Terms
+from scanners.icap.net import Icap as IcapEngine
+from scanners.icap.tls import make_context
 from scanners.pool import Pool
 from scanners.valkey_cache import ValkeyStore, connect
 from scanners.verdict_scope import name_scope
@@ -103,6 +105,13 @@ def _open_drweb_file(section: DrwebFile) -> Pool:
     return Pool([Endpoint([engine], _terms(section)) for engine in engines])
 
 
+def _open_icap(section: Icap) -> Pool:
+    tls = make_context(section.tls.ca, verify=section.tls.verify) if section.tls is not None else None
+    pure = section.icap_pass_200_with_pure_body
+    engines = [IcapEngine(address, section.uri, tls=tls, pure_body=pure) for address in section.address]
+    return Pool([Endpoint([engine], _terms(section)) for engine in engines])
+
+
 def _open_builtin(section: Builtin) -> Pool:
     if section.yara_rules is not None:
         raise ValueError("yara-rules are not built yet; take the key out")
@@ -144,6 +153,7 @@ _FACTORIES: dict[str, Callable[..., Pool]] = {
     "clamav-file": _open_clamav_file,
     "drweb-net": _open_drweb_net,
     "drweb-file": _open_drweb_file,
+    "icap": _open_icap,
     "builtin": _open_builtin,
     "auto": _open_auto,
 }
