@@ -234,6 +234,8 @@ class Keeper:
             self.breaker.succeed()
         self.doubted = self._doubts != doubts
         self._turns += 1
+        if not self.doubted:
+            self._wake.clear()  # whoever wished for a turn meanwhile had this one
         self._tell()
 
     def _fall(self, failure: str) -> None:

@@ -156,6 +156,26 @@ class TestCheck:
         assert (report.status, report.version) == (Status.FREE, "Two")
         await antivirus.close()
 
+    async def test_where_both_fail_both_are_named(self) -> None:
+        """One retry and no more; the detail holds both reasons, in order."""
+        engines = [
+            ScriptedEngine(answer=after_start(Answer(Status.ERROR, detail=name))) for name in ("one", "two", "three")
+        ]
+        antivirus = await started(*engines)
+        report = await antivirus.check(CLEAN)
+        assert (report.status, report.detail) == (Status.ERROR, "one; then two")
+        await antivirus.close()
+
+    async def test_the_retry_is_within_the_same_deadline(self) -> None:
+        """Seven seconds until the error, seven more on the second endpoint: too late after ten."""
+        engines = [ScriptedEngine(answer=after_start(BROKEN)), ScriptedEngine()]
+        antivirus = await started(*engines, within=10)
+        for engine in engines:
+            engine.seconds = 7
+        report = await antivirus.check(CLEAN)
+        assert (report.status, report.ms) == (Status.ERROR, pytest.approx(10_000))
+        await antivirus.close()
+
     @pytest.mark.parametrize("status", [Status.FOUND, Status.SKIPPED, Status.UNKNOWN])
     async def test_other_answers_are_not_retried(self, status: Status) -> None:
         """Only an error sends an object to a second endpoint."""

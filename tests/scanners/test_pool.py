@@ -68,3 +68,49 @@ async def test_all_start_side_by_side() -> None:
     assert not pool.proven
     assert pool.coverage is Coverage.FULL
     await pool.close()
+
+
+async def test_those_who_wait_count_as_load() -> None:
+    """With all slots taken everywhere, newcomers are spread by the length of the queues."""
+    pool = Pool([Endpoint([ScriptedEngine()], terms(concurrency=1)) for _ in range(2)])
+    await pool.start()
+    await asyncio.sleep(1)
+    for endpoint in pool.endpoints:
+        assert isinstance(endpoint.engine, ScriptedEngine)
+        endpoint.engine.seconds = 5
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(10):
+            endpoint = pool.pick(CLEAN.size)
+            assert endpoint is not None
+            tasks.create_task(endpoint.ask(CLEAN))
+            await asyncio.sleep(0.01)
+        assert [e.load for e in pool.endpoints] == [5, 5]
+    await pool.close()
+
+
+async def test_an_endpoint_in_doubt_is_passed_over() -> None:
+    """Proven, then in doubt, then without proof, then left alone: in this order they are asked."""
+    pool = await started(ScriptedEngine(), ScriptedEngine(), ScriptedEngine(answer=lambda body: BROKEN))
+    first, second, third = pool.endpoints
+    assert (first.health, third.health) == (0, 2)
+    first.doubt()
+    assert pool.pick(1) is second
+    assert pool.pick(1, but=[second]) is first
+    assert pool.pick(1, but=[first, second]) is third
+    for _ in range(3):
+        await third.ask(CLEAN)
+    second.doubt()
+    assert third.health == 3
+    assert pool.pick(1, but=[third]) is not third
+    await pool.close()
+
+
+async def test_a_fall_of_any_endpoint_is_told() -> None:
+    """Also of one that came later."""
+    falls: list[str] = []
+    pool = await started(ScriptedEngine(), second := ScriptedEngine())
+    pool.watch(lambda: falls.append("fall"))
+    second.answer = lambda body: BROKEN
+    await asyncio.sleep(31)
+    assert falls
+    await pool.close()

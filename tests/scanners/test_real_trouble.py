@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 
 import pytest
 
@@ -129,6 +131,58 @@ async def test_strangers_that_fill_the_queue() -> None:
             await writer.wait_closed()
         reports = [await antivirus.check(INFECTED) for _ in range(3)]
         assert reports[-1].status is Status.FOUND
+        await antivirus.close()
+
+
+async def test_a_full_backlog() -> None:
+    """A stopped clamd whose backlog is full: errors within the timeout, no wrong verdict, and well again by itself."""
+    with run_clamd() as server:
+        antivirus = await started(server, within=0.5)
+        server.signal(signal.SIGSTOP)
+        strangers: list[socket.socket] = []
+        with contextlib.suppress(BlockingIOError):
+            while len(strangers) < 5000:
+                strangers.append(socket.socket(socket.AF_UNIX))
+                strangers[-1].setblocking(False)
+                strangers[-1].connect(str(server.unix))
+        began = asyncio.get_running_loop().time()
+        reports = await check_many(antivirus, 10)
+        assert [r.status for r in reports] == [Status.ERROR] * 10
+        assert asyncio.get_running_loop().time() - began < 3
+        for stranger in strangers:
+            stranger.close()
+        server.signal(signal.SIGCONT)
+        await recovered(antivirus, within=8)
+        assert (await antivirus.check(INFECTED)).status is Status.FOUND
+        await antivirus.close()
+
+
+async def test_reloads_under_load(real_clamd: ClamdServer) -> None:
+    """Twenty reloads while five hundred checks are under way and queued change no verdict."""
+    antivirus = await started(real_clamd)
+    checking = asyncio.get_running_loop().create_task(check_many(antivirus, 500))
+    for _ in range(20):
+        await asyncio.to_thread(real_clamd.command, b"RELOAD")
+    assert [r.status for r in await checking] == [Status.FREE, Status.FOUND] * 250
+    await antivirus.close()
+
+
+async def test_of_two_one_is_killed_under_load() -> None:
+    """No check fails: those that were with the dead one are asked of the other, which had room."""
+    with run_clamd() as first, run_clamd() as second:
+        endpoints = [
+            Endpoint([ClamavNet(server.unix, Transport.FILDES)], terms(most=MIB, timeout=10))
+            for server in (first, second)
+        ]
+        antivirus = make_antivirus(*endpoints, timeout=10, most=MIB)
+        await antivirus.start()
+        checking = asyncio.get_running_loop().create_task(check_many(antivirus, 400))
+        while not all(e.in_flight for e in endpoints):  # noqa: ASYNC110  (real servers)
+            await asyncio.sleep(0)
+        first.signal(signal.SIGKILL)
+        assert [r.status for r in await checking] == [Status.FREE, Status.FOUND] * 200
+        assert not endpoints[0].proven
+        assert endpoints[1].proven
         await antivirus.close()
 
 
