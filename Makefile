@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Asked by running it: a pyenv shim may stand in the path without a uv behind it.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
-SERVERS := clamav-daemon clamav clamav-testfiles
+SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server
 
 .venv/.ready: pyproject.toml uv.lock .python-version
 ifeq ($(UV),uv)
@@ -46,4 +46,5 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/avsluice schema | diff -u policy.schema.json -
-	.venv/bin/check-jsonschema --schemafile policy.schema.json policy/default.yaml examples/chapter/policy.yaml
+	.venv/bin/check-jsonschema --schemafile policy.schema.json policy/default.yaml examples/chapter/policy.yaml \
+	  examples/engines.yaml
