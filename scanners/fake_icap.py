@@ -70,7 +70,7 @@ class Fault(StrEnum):
     SLOW = "slow"  # one byte of the reply a second
 
 
-_BEFORE = {Fault.CLOSE_MIDWAY, Fault.EARLY_204, Fault.EARLY_FOUND, Fault.EARLY_ECHO}
+_EARLY = {Fault.EARLY_204, Fault.EARLY_FOUND, Fault.EARLY_ECHO}
 _WITH_BODY = b"Encapsulated: res-hdr=0, res-body=%d\r\n\r\n"
 _PLAIN_HTTP = b"HTTP/1.1 200 OK\r\n\r\n"
 _OK = b"ICAP/1.0 200 OK\r\n"
@@ -263,11 +263,13 @@ class _Service:
             request.ieof = await self._receive(request, spool)
             if self._declines(spool):
                 return await self._send(self._unmodified(), stay=True)
-        if self._fake.fault in _BEFORE and not self._spares(spool):
-            return await self._strike_before(request, spool)
-        if request.shown is not None and not request.ieof:
-            await self._send(b"ICAP/1.0 100 Continue\r\n\r\n")
         if not request.ieof:
+            if self._fake.fault is Fault.CLOSE_MIDWAY and not self._spares(spool):
+                return False
+            if request.shown is not None:
+                await self._send(b"ICAP/1.0 100 Continue\r\n\r\n")
+            if self._fake.fault in _EARLY and not self._spares(spool):
+                return await self._strike_early(request, spool)
             await self._receive(request, spool)
         return await self._answer(request, spool)
 
@@ -284,20 +286,14 @@ class _Service:
         probe = EICAR.startswith(head) or not any(head) or head in (b"filler\0\0", b"eicar.co")
         return bool(head) and probe and not self._fake.blind_to_eicar
 
-    async def _strike_before(self, request: Request, spool: IO[bytes]) -> bool:
+    async def _strike_early(self, request: Request, spool: IO[bytes]) -> bool:
         fault = self._fake.fault
-        if fault is Fault.CLOSE_MIDWAY:
-            return False
-        if fault is Fault.EARLY_204:
-            await self._send(b"ICAP/1.0 100 Continue\r\n\r\n" + self._unmodified())
-        elif fault is Fault.EARLY_FOUND:
-            await self._send(b"ICAP/1.0 100 Continue\r\n\r\n" + self._found("Early"))
-        else:
-            await self._send(b"ICAP/1.0 100 Continue\r\n\r\n" + _OK + _WITH_BODY % len(self._response) + self._response)
-            await self._echo(spool, 0, request.size)
-            await self._receive(request, spool, echo=True)
-            return await self._send(b"0\r\n\r\n", stay=True)
-        return False
+        if fault is not Fault.EARLY_ECHO:
+            return await self._send(self._unmodified() if fault is Fault.EARLY_204 else self._found("Early"))
+        await self._send(_OK + _WITH_BODY % len(self._response) + self._response)
+        await self._echo(spool, 0, request.size)
+        await self._receive(request, spool, echo=True)
+        return await self._send(b"0\r\n\r\n", stay=True)
 
     async def _receive(self, request: Request, spool: IO[bytes], *, echo: bool = False) -> bool:
         """A body up to its end, or a preview's; whether it ended with `ieof`."""

@@ -73,8 +73,10 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  (what create_connection makes)
         self._transport = transport
-        # No buffer of its own: `send` returns when the system has taken everything, and memory stays flat.
-        transport.set_write_buffer_limits(high=0)
+        # No buffer of its own: `send` returns when the system has taken everything, and memory stays flat. asyncio's
+        # TLS pauses at `high` itself, above which others pause: at 0 it would never go on.
+        high = 0 if transport.get_extra_info("sslcontext") is None else 1
+        transport.set_write_buffer_limits(high=high, low=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
