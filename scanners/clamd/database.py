@@ -4,11 +4,13 @@ clamd tells the version of ClamAV's own database and nothing of other signatures
 directory. But whoever listens on a Unix socket is known to the kernel, and its configuration file is on its command
 line or at the usual place.
 
-Rules of this file: everything here blocks and belongs in a thread; what cannot be known is None or "".
+Rules of this file: every function here blocks and belongs in a thread, where `Database` has it; what
+cannot be known is None or "".
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import itertools
@@ -24,6 +26,22 @@ _CONNECT_WITHIN = 1.0
 _FILES = 1000
 _CONFIGURATION_LIMIT = 256 * 1024
 _UCRED = struct.Struct("3i")
+
+
+class Database:
+    """That of the clamd at `unix`; None: it is reached by TCP, and nothing is known of it."""
+
+    def __init__(self, unix: str | None) -> None:
+        self._unix = unix
+        self._directory: Path | None = None
+
+    async def stamp(self) -> str:
+        """Changes with the directory; "" where it cannot be found out. Works in a thread. Never raises."""
+        return "" if self._unix is None else await asyncio.to_thread(self._stamp, self._unix)
+
+    def _stamp(self, unix: str) -> str:
+        self._directory = self._directory or find_database(unix)
+        return stamp_database(self._directory) if self._directory else ""
 
 
 def find_database(unix: str) -> Path | None:

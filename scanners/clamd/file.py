@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from policy.verdict import Coverage, Status
+from scanners.clamd.database import Database
 from scanners.clamd.replies import judge
 from scanners.clamd.wire import ask_version, send_command
 from scanners.comm_dir import CommDir
@@ -25,6 +26,7 @@ class ClamavFile:
     def __init__(self, address: Address, comm_dir: CommDir) -> None:
         self._address = address
         self._comm_dir = comm_dir
+        self._database = Database(address.unix)
 
     def __str__(self) -> str:
         return f"clamd at {self._address} by SCAN in {self._comm_dir}"
@@ -44,6 +46,10 @@ class ClamavFile:
     async def version(self) -> str:
         """E.g. `ClamAV 1.4.6/27000/Sun Nov 22 ...`; "" where clamd does not tell."""
         return await ask_version(self._address)
+
+    async def stamp(self) -> str:
+        """Of a local clamd's database directory, where that can be found out; "" elsewhere."""
+        return await self._database.stamp()
 
     async def close(self) -> None:
         """Takes no more; files under way are removed by those who ask."""

@@ -5,13 +5,11 @@ Rules of this file: one engine object speaks one transport; which one serves is 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from pathlib import Path
 
 from policy.verdict import Coverage, Status
-from scanners.clamd.database import find_database, stamp_database
+from scanners.clamd.database import Database
 from scanners.clamd.replies import DESCRIPTOR, STREAM, Exchange, judge
 from scanners.clamd.wire import ask_version, send_descriptor, send_stream
 from scanners.connection import Address
@@ -44,7 +42,7 @@ class ClamavNet:
             raise ValueError(f"{address}: a descriptor can be passed over a Unix socket only; use instream")
         self._address = address
         self._transport = transport
-        self._database: Path | None = None
+        self._database = Database(address.unix)
 
     def __str__(self) -> str:
         return f"clamd at {self._address} by {self._transport.upper()}"
@@ -63,11 +61,7 @@ class ClamavNet:
 
     async def stamp(self) -> str:
         """Of a local clamd's database directory, where that can be found out; "" elsewhere."""
-        if self._address.unix is None:
-            return ""
-        if self._database is None:
-            self._database = await asyncio.to_thread(find_database, self._address.unix)
-        return await asyncio.to_thread(stamp_database, self._database) if self._database else ""
+        return await self._database.stamp()
 
     async def close(self) -> None:
         """Nothing is held between two checks."""

@@ -10,6 +10,7 @@ import pytest
 
 from scanners.clamd import database
 from scanners.clamd.database import find_database, stamp_database
+from scanners.clamd.net import ClamavNet, Transport
 from tests.real.clamd_server import ClamdServer
 
 
@@ -67,3 +68,17 @@ def test_any_change_of_a_file_changes_the_stamp(tmp_path: Path) -> None:
 def test_what_cannot_be_read_has_no_stamp(tmp_path: Path) -> None:
     """No directory is no stamp, and no exception."""
     assert stamp_database(tmp_path / "none") == ""
+
+
+@pytest.mark.clamd
+async def test_engines_tell_a_change_of_a_local_clamds_database(real_clamd: ClamdServer) -> None:
+    """By socket a new file is seen, without clamd being told; by TCP nothing is known."""
+    local, remote = ClamavNet(real_clamd.unix, Transport.FILDES), ClamavNet(real_clamd.tcp, Transport.INSTREAM)
+    before = await local.stamp()
+    added = real_clamd.database / "added.hsb"
+    added.write_text("")
+    try:
+        assert "" != await local.stamp() != before
+    finally:
+        added.unlink()
+    assert (await local.stamp() == before, await remote.stamp()) == (True, "")
