@@ -87,7 +87,7 @@ class Examination:
         else:
             self._chosen()
         if self.inspection is None and self.intake.coded:
-            self._run(self._decode())
+            self._run(self._decode)
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the body, as transferred."""
@@ -175,7 +175,7 @@ class Examination:
 
     def _check(self) -> None:
         if self.inspection is None:
-            self._run(self._inspect())
+            self._run(self._inspect)
 
     async def _inspect(self) -> None:
         self._settle(await self._inspector.inspect(self.subject, self.choice, self.intake.content))
@@ -234,7 +234,7 @@ class Examination:
 
     # --- tasks
 
-    def _run(self, work: Coroutine[None, None, None]) -> None:
+    def _run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Start a part of the check; it is held here, and ended by `close`."""
         task = self._loop.create_task(self._fail_closed(work))
         if not task.done():
@@ -245,10 +245,10 @@ class Examination:
         self._tasks.discard(task)
         self._close_intake()
 
-    async def _fail_closed(self, work: Coroutine[None, None, None]) -> None:
+    async def _fail_closed(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Whatever goes wrong in our own code is an `error` of this body, and told in the log."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._crashed(error)
 

@@ -33,6 +33,7 @@ from addons.guarded_stream import Commands, GuardedStream, Passage
 from addons.pump import AvPumpHook, Pump
 from addons.ranges import frame_piece
 from addons.steps import Cut, Finish, HandOver, Refuse, Release, Whole
+from addons.throttle import Throttle
 from addons.transfer import Transfer
 from policy.decision import Reason
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 class AvHttpStream(GuardedStream):
     """Takes the place of mitmproxy's HttpStream, see `install`."""
 
+    _throttle: Throttle | None = None  # of what streams past
     _headers_sent = False  # of the response
     _connected = False  # the server has the request's headers
 
@@ -59,6 +61,7 @@ class AvHttpStream(GuardedStream):
         exchange.response = _classify(exchange.response)
         if not isinstance(exchange.response, Transfer):
             yield from super().start_response_stream()
+            self._hold_back(upload=False)
             return
         self.server_state = self.state_take_in_response
         yield from self._begin(exchange.response)
@@ -126,6 +129,8 @@ class AvHttpStream(GuardedStream):
         if step is None:
             transfer.abandon(Reason.PROTOCOL, "no addon answered for the body")
             step = Cut("no addon answered for the body")
+        if isinstance(step, Release) and isinstance(transfer.last, Cut):
+            step = transfer.last  # it was cut since this step was made
         try:
             yield from act[type(step)](self, transfer, step)
         finally:  # also where the guard has stopped it
@@ -181,6 +186,7 @@ class AvHttpStream(GuardedStream):
         self._exchange.response = Clearance.UNCHECKED
         if self.flow.response:
             self.flow.response.stream = True
+        self._hold_back(upload=False)
         self.server_state = self.state_stream_response_body
         if transfer.intake.complete:
             yield from self.state_stream_response_body(ResponseEndOfMessage(self.stream_id))
@@ -247,7 +253,29 @@ class AvHttpStream(GuardedStream):
         """What the client still sends goes on to the server as it comes."""
         if not self._is_errored:
             self.flow.request.stream = True
+            self._hold_back(upload=True)
             self.client_state = self.state_stream_request_body
+
+    # --- what streams past
+
+    def _hold_back(self, *, upload: bool) -> None:
+        """From now on the sender may not be faster than its receiver."""
+        if self._exchange.throttle is not None:
+            self._throttle = self._exchange.throttle(upload)
+            receiver = self.context.server if upload else self.context.client
+            self._throttle.bind_stream(self._protocol_to(receiver), self.stream_id)
+
+    def state_stream_response_body(self, event: events.Event) -> Commands:
+        """mitmproxy's own, with an eye on the client's pace."""
+        yield from super().state_stream_response_body(event)
+        if self._throttle is not None:
+            self._throttle.passed()
+
+    def state_stream_request_body(self, event: events.Event) -> Commands:
+        """mitmproxy's own, with an eye on the server's pace."""
+        yield from super().state_stream_request_body(event)
+        if self._throttle is not None:
+            self._throttle.passed()
 
     def _end_request(self) -> Commands:
         if not self._is_errored:

@@ -76,6 +76,7 @@ class Transfer:
         self._wake = asyncio.Event()
         self._alarms = Alarms()
         self._told: Inspection | None = None
+        self._closed = False
         self._examination = Examination(
             subject, choice, way.inspector, way.room, coding=coding, length=length, fault=fault, news=self._news
         )
@@ -109,7 +110,7 @@ class Transfer:
     @property
     def _is_over(self) -> bool:
         """True where what still arrives is for nobody; a hand-over is not carried out yet, and takes it along."""
-        return self.last is not None and not isinstance(self.last, HandOver)
+        return self._closed or (self.last is not None and not isinstance(self.last, HandOver))
 
     def rest(self) -> bytes:
         """What has arrived since the last step; to be taken when a hand-over is carried out."""
@@ -120,6 +121,7 @@ class Transfer:
         if self.last is None:
             self._examination.stop(reason, why)
             self._end(Cut(why))
+        self._closed = True
         self._alarms.close()
         self._examination.close()
 
