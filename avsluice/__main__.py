@@ -17,6 +17,8 @@ COMMANDS = {
     "check": ("avsluice.check", "errors and warnings of a policy file"),
     "explain": ("avsluice.explain", "which rule would decide about an imagined object, and why"),
     "test": ("avsluice.scripted", "run scripted policy tests"),
+    "scan": ("avsluice.scan", "ask the engines about files"),
+    "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and up to what size"),
     "schema": ("avsluice.schema", "print the JSON Schema of the policy file"),
 }
 """Command -> (module, one line of help)."""

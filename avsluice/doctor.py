@@ -1,0 +1,149 @@
+"""`avsluice doctor FILE`: shows EICAR and a clean object to every engine that an enabled gateway uses.
+
+Rules of this file: the table goes to standard output, what is to be done about it to standard error; exit 0 where
+every engine does its work, 1 where one does not, 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import policy as sluice
+from avsluice.consequence import find_consequences
+from avsluice.diagnosis import Finding, examine
+from avsluice.engines import find_uses, open_engines, started, used_names
+from avsluice.progress import telling
+from avsluice.table import align
+from policy.load import PolicyError
+from policy.model import Policy
+from policy.verdict import Coverage, Status
+from scanners.antivirus import Antivirus
+
+_HEAD = ("ANTIVIRUS", "PROTOCOL", "ENGINE", "VERSION", "PROVEN", "LIMIT", "EICAR", "IN MS", "CLEAN", "IN MS")
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the policy file")
+    parser.add_argument("--json", action="store_true", help="one JSON object for everything")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the table; 0, 1 or 2."""
+    try:
+        policy = sluice.load(arguments.file)
+        # What must not be missing is told below, together with everything else.
+        lenient = policy.model_copy(update={"require_real_engine": False})
+        antiviruses = open_engines(lenient, used_names(policy))
+    except (PolicyError, ValueError) as bad:
+        print(bad, file=sys.stderr)
+        return 2
+    findings, told = asyncio.run(diagnose(policy, antiviruses))
+    problems = list(find_problems(policy, findings))
+    warnings = [*_leave_out(told, findings), *find_warnings(findings)]
+    if arguments.json:
+        plain = {"engines": [f.as_plain() for f in findings], "problems": [asdict(p) for p in problems]}
+        print(json.dumps({**plain, "warnings": warnings}, indent=2))
+    else:
+        _print_all(findings, problems, warnings)
+    return 1 if problems else 0
+
+
+async def diagnose(policy: Policy, antiviruses: dict[str, Antivirus]) -> tuple[list[Finding], list[str]]:
+    """The findings in the order of the sections, and what the engines' keepers warned of meanwhile."""
+    told: list[str] = []
+    with telling(told.append):
+        async with started(antiviruses.values()):
+            found = await asyncio.gather(*(examine(a, policy.antivirus[name]) for name, a in antiviruses.items()))
+    return [finding for findings in found for finding in findings], told
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps a gateway from its work, or from protecting anybody; `consequences` at which, and how."""
+
+    text: str
+    consequences: tuple[str, ...] = ()
+
+
+def find_problems(policy: Policy, findings: list[Finding]) -> Iterator[Problem]:
+    """One for each endpoint that does not do its work, and where there is no real engine but one is required."""
+    uses = find_uses(policy)
+    for finding in findings:
+        if not finding.well:
+            consequences = find_consequences(finding, findings, uses)
+            yield Problem(f"{finding.antivirus}: {_complain(finding)}", tuple(consequences))
+    if policy.require_real_engine and findings and not any(f.coverage is Coverage.FULL for f in findings):
+        yield Problem("require-real-engine is set, but there are test signatures only: no gateway will start")
+
+
+def _complain(finding: Finding) -> str:
+    if not finding.proven and finding.failure:
+        return finding.failure
+    if finding.eicar is not Status.FOUND:
+        return f"{finding.engine}: EICAR was not found but `{finding.eicar}`{_bracket(finding.eicar_detail)}"
+    return f"{finding.engine}: a clean object was not free but `{finding.clean}`{_bracket(finding.clean_detail)}"
+
+
+def _bracket(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _leave_out(told: list[str], findings: list[Finding]) -> Iterator[str]:
+    """Each warning once, and none that says what a problem says."""
+    said = tuple(f"{finding.engine} cannot be used" for finding in findings if not finding.well)
+    return (text for text in dict.fromkeys(told) if not text.startswith(said))
+
+
+def find_warnings(findings: list[Finding]) -> Iterator[str]:
+    """What works, but not as its owner may think; limits too low are told by the engines' keepers themselves."""
+    for finding in findings:
+        if finding.proven and not finding.limit_known:
+            size = _spell_size(finding.limit)
+            yield f"{finding.antivirus}: {finding.engine}: its limit is not known yet; shown so far: {size}"
+        if finding.coverage is Coverage.TEST_SIGNATURES:
+            what = "recognises EICAR and GTUBE and NO REAL VIRUS; install ClamAV's clamd"
+            yield f"{finding.antivirus}: {finding.engine} {what}"
+
+
+def _print_all(findings: list[Finding], problems: list[Problem], warnings: list[str]) -> None:
+    if findings:
+        print("\n".join(align([_HEAD, *map(_row, findings)])), flush=True)
+    else:
+        print("no enabled gateway uses an antivirus", file=sys.stderr)
+    for problem in problems:
+        print(f"problem: {problem.text}", *(f"    {text}" for text in problem.consequences), sep="\n", file=sys.stderr)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    limit = _spell_size(finding.limit)
+    if finding.limit is not None:
+        limit = f"{'' if finding.limit_known else 'at least '}{limit} of {_spell_size(finding.max_checked_size)}"
+    return (
+        finding.antivirus,
+        finding.protocol,
+        finding.engine,
+        finding.version or "-",
+        "yes" if finding.proven else "NO",
+        limit,
+        "found" if finding.eicar is Status.FOUND else f"NOT FOUND: {finding.eicar}",
+        f"{finding.eicar_ms:.1f}",
+        "free" if finding.clean is Status.FREE else f"NOT FREE: {finding.clean}",
+        f"{finding.clean_ms:.1f}",
+    )
+
+
+def _spell_size(size: int | None) -> str:
+    """As the policy has it, exact."""
+    if size is None:
+        return "-"
+    return next((f"{size // unit}{name}" for unit, name in _UNITS if size and size % unit == 0), str(size))
