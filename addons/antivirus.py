@@ -185,6 +185,7 @@ class AntivirusAddon:
             return
         exchange = exchange_of(flow)
         exchange.wanted = take_wanted(flow.request)
+        exchange.throttle = partial(gateway.make_throttle, flow)
         exchange.request = partial(gateway.open_upload, flow)
         flow.request.stream = True
 

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import flow
 
 from addons.ranges import Wanted
+from addons.throttle import Throttle
 
 if TYPE_CHECKING:
     from addons.transfer import Transfer
@@ -37,11 +38,12 @@ class Exchange:
     """The two bodies of one flow. A transfer that is under way lets bytes out step by step only.
 
     `wanted` is the piece that the client asked for. `messages` counts the messages of a WebSocket that were judged;
-    `broken` ends it."""
+    `broken` ends it. `throttle` makes what holds the sender back where a body (True: an upload) streams past."""
 
     request: Transfer | Clearance | Plan | None = None
     response: Transfer | Clearance | Plan | None = None
     wanted: Wanted | None = None
+    throttle: Callable[[bool], Throttle] | None = None
     messages: int = 0
     broken: bool = False
 

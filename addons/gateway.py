@@ -24,6 +24,7 @@ from addons.receiver import Receiver
 from addons.record import make_record, mark, mark_flow
 from addons.refusal import make_page
 from addons.steps import Step
+from addons.throttle import Throttle
 from addons.transfer import Transfer, Way
 from inspection.audit import AuditLog, new_id
 from inspection.inspect_object import Inspection, Inspector, Subject
@@ -185,6 +186,11 @@ class HttpGateway:
             settled=lambda transfer: mark_flow(flow, transfer),
             ended=lambda transfer, step: self._ended(flow, transfer, step),
         )
+
+    def make_throttle(self, flow: http.HTTPFlow, upload: bool) -> Throttle:
+        """What holds the sender back where a body streams past unchecked."""
+        sender, receiver = self._receivers(flow, not upload), self._receivers(flow, upload)
+        return Throttle(sender, receiver, self.proxy.limits.stall)
 
     def page(self, flow: http.HTTPFlow, transfer: Transfer) -> http.Response:
         """What the client gets instead of a body that does not pass."""

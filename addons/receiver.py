@@ -88,6 +88,21 @@ class Receiver:
         if writer is not None:
             writer.transport.abort()
 
+    def pause_reading(self) -> None:
+        """Take nothing more from this peer for now; one more piece may be under way already."""
+        if (gate := self._gate()) is not None:
+            gate.close()
+
+    def resume_reading(self) -> None:
+        """Take from this peer again."""
+        if (gate := self._gate()) is not None:
+            gate.open()
+
+    def _gate(self) -> _Gate | None:
+        transport = self._handler.transports.get(self._connection) if self._handler else None
+        reader = getattr(transport, "reader", None)
+        return _gate_before(reader) if isinstance(reader, asyncio.StreamReader) else None
+
     def _pending(self) -> int:
         """Bytes that must leave before more is sent; 0 while the buffers have room."""
         queued = self._h2_queued()
@@ -121,3 +136,32 @@ def _is_over_limit(writer: asyncio.StreamWriter) -> bool:
     high: int = writer.transport.get_write_buffer_limits()[1]
     buffered: int = writer.transport.get_write_buffer_size()
     return buffered > high
+
+
+class _Gate:
+    """Stands before a stream's `read`, which mitmproxy's connection handler calls again and again.
+
+    Pausing the transport would not do: the stream resumes it by itself. With nobody reading, the stream's buffer fills
+    (128 KiB), and then TCP holds the peer back."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._read = reader.read
+        self._passable = asyncio.Event()
+        self._passable.set()
+        reader.read = self._wait_and_read  # type: ignore[method-assign]  # on this one object only
+
+    async def _wait_and_read(self, n: int = -1) -> bytes:
+        await self._passable.wait()
+        return await self._read(n)
+
+    def close(self) -> None:
+        self._passable.clear()
+
+    def open(self) -> None:
+        self._passable.set()
+
+
+def _gate_before(reader: asyncio.StreamReader) -> _Gate:
+    """The gate that stands there already, or a new one."""
+    owner = getattr(reader.read, "__self__", None)
+    return owner if isinstance(owner, _Gate) else _Gate(reader)

@@ -41,6 +41,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),
     (commands.Command, ("blocking",)),
+    (server, ("ConnectionIO",)),
     (server.ConnectionHandler, ("hook_task", "server_event", "drain_writers")),
     (AddonManager, ("register", "remove", "trigger_event")),
     (Proxyserver, ("register_connection", "listen_addrs")),
