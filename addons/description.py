@@ -12,7 +12,6 @@ from email.message import Message
 from urllib.parse import unquote
 
 from mitmproxy import http
-from mitmproxy.net.http import url
 from mitmproxy.proxy import mode_specs
 
 from policy.facts import ObjectFacts
@@ -49,7 +48,7 @@ def _describe(flow: http.HTTPFlow, headers: http.Headers, *, upload: bool) -> Ob
         direction="upload" if upload else "download",
         client=peer[0] if peer else None,
         user=_user(flow),
-        server=url.hostport("", request.host, request.port),
+        server=f"[{request.host}]:{request.port}" if ":" in request.host else f"{request.host}:{request.port}",
         at=datetime.now().astimezone(),
         method=request.method,
         url=request.pretty_url if only_address else request.url,
