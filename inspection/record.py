@@ -120,7 +120,7 @@ class AuditRecord:
 
     def to_json(self) -> str:
         """The record as one line of ASCII, without the line's end."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: getattr(self, name) for name in _FIELDS}
         values["time"] = self.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         values["engines"] = [_engine(report) for report in self.engines]
         values["documents"] = [_document(entry) for entry in self.documents]
@@ -128,6 +128,9 @@ class AuditRecord:
         if self.object is not None and _URL.match(self.object):
             values["object"] = without_query(self.object)
         return json.dumps({name: cut_text(value) for name, value in values.items()})
+
+
+_FIELDS = tuple(field.name for field in fields(AuditRecord))
 
 
 def _engine(report: ScanReport) -> dict[str, object]:
