@@ -27,8 +27,8 @@ from inspection.trickle import Trickle
 from policy.decision import Choice, Reason
 from policy.model import DocAcl
 
-SLICE = 256 * 1024  # what leaves in one step at full speed, bytes
-WHOLE = 256 * 1024  # up to this size a passed body is an ordinary buffered message, bytes
+SLICE = 1024 * 1024  # what leaves in one step at full speed, bytes
+WHOLE = 1024 * 1024  # up to this size a passed body is an ordinary buffered message, bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
