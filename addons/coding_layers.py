@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor annotations
@@ -150,17 +150,21 @@ class BrotliLayer:
         if self._decoder.is_finished():
             raise Ambiguous("bytes after the end of the brotli data")
         self._fed = True
-        yield from self._process(data)
-        while not self._decoder.can_accept_more_data():
-            yield from self._process(b"")
+        decoder = self._decoder
+        more = yield from self._process(data)
+        # A block that was filled to its brim may leave a rest inside, although the decoder would take more.
+        while not decoder.is_finished() and (more or not decoder.can_accept_more_data()):
+            more = yield from self._process(b"")
 
-    def _process(self, data: bytes) -> Iterator[bytes]:
+    def _process(self, data: bytes) -> Generator[bytes, None, bool]:
+        """Decode; the result tells whether anything came out."""
         try:
             decoded: bytes = self._decoder.process(data, output_buffer_limit=PIECE // 2)
         except brotli.error as error:
             # The library says the same of bytes behind the end and of broken data.
             raise Ambiguous("broken brotli data, or bytes after its end") from error
         yield from pieces(decoded)
+        return bool(decoded)
 
     def finish(self) -> None:
         if self._fed and not self._decoder.is_finished():

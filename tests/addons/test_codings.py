@@ -73,6 +73,12 @@ def test_any_stack_roundtrips_over_any_split(data, names, chunk):
     assert decode(packed, names, chunk=chunk if len(packed) < 5000 else 65536) == data
 
 
+def test_brotli_gives_its_last_bytes_behind_a_full_block():
+    """A body whose last byte fills the decoder's block to its brim is whole, not cut."""
+    data = b"ab" * 49137
+    assert decode(encode(data, ["br"]), ["br"], chunk=1) == data
+
+
 def test_inner_layer_is_checked_too():
     """A cut or a tail inside an inner layer is seen although the outer one is whole."""
     for inner in (gzip.compress(TEXT)[:-1], gzip.compress(TEXT) + b"x"):
