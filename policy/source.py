@@ -219,7 +219,7 @@ def _syntax(name: str, text: str, bad: MarkedYAMLError) -> Problem:
     return Problem(name, line + 1, col + 1, "yaml", f"{words}; check indentation, colons and quotes")
 
 
-def _plain(node: Node) -> Any:  # noqa: ANN401
+def _plain(node: Node) -> Any:  # noqa: ANN401 - as above
     if isinstance(node.value, dict):
         return {key: _plain(value) for key, value in node.value.items()}
     if isinstance(node.value, list):
