@@ -31,6 +31,7 @@ from policy.scalars import (
     parse_positive_duration,
     parse_positive_size,
 )
+from policy.valkey_url import ValkeyUrl
 
 
 def resolve(value: object, info: ValidationInfo) -> Path:
@@ -61,6 +62,14 @@ def _none_word(value: object) -> object:
 
 _AS_TEXT = PlainSerializer(str)
 _ADDRESS_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "description": "host:port, [::1]:port or a socket"})
+_VALKEY_SCHEMA = WithJsonSchema(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 4096,
+        "description": "valkey://[user:password@]host:port[/db], valkeys:// (TLS), unix:///path, host:port or a socket",
+    }
+)
 _DURATION: dict[str, Any] = {
     "type": ["string", "number"],
     "pattern": r"^\s*\d{1,12}(\.\d{1,6})?(ms|s|m|h|d)\s*$",
@@ -90,6 +99,7 @@ type IcapEndpoint = Annotated[
 type DrwebEndpoint = Annotated[
     Address, BeforeValidator(partial(Address.parse, default_port=3000)), _AS_TEXT, _ADDRESS_SCHEMA
 ]
+type Valkey = Annotated[ValkeyUrl, BeforeValidator(ValkeyUrl.parse), _AS_TEXT, _VALKEY_SCHEMA]
 type Name = Annotated[str, BeforeValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
 type Line = Annotated[
     str, BeforeValidator(parse_line), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 400})

@@ -7,6 +7,7 @@ somebody else's report.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 
 from policy.model.policy import antivirus_names, raw_gateways
 from policy.section import Loc, Problems
+from policy.valkey_url import ValkeyUrl
 
 _REPLACEMENT_LIMIT = 64 * 1024
 
@@ -75,6 +77,10 @@ def _stores(raw: Mapping[str, Any], base: Path) -> Problems:
     directory = _get(raw, "spool", "directory")
     if directory not in (None, "none"):
         yield from _directory(("spool", "directory"), directory, base)
+    with contextlib.suppress(ValueError):  # somebody else's report
+        where = ValkeyUrl.parse(_get(raw, "cache", "valkey"))
+        for path in where.tls.files if where.tls is not None else ():
+            yield from _file(("cache", "valkey"), str(path), base)
     to = _get(raw, "audit", "to")
     if isinstance(to, str) and to not in ("stdout", "stderr", "syslog"):
         path = _path(to, base)

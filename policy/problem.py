@@ -1,11 +1,12 @@
 """What is wrong with a file of ours, and where.
 
 Rules of this file: `file:line:col: path.to.key: what is wrong, what to write instead`; all problems at once,
-in the order of the file; nothing in a problem can break its line.
+in the order of the file; nothing in a problem can break its line, or tell a URL's password.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,9 +25,14 @@ class Problem:
         return f"{self.file}:{self.line}:{self.col}: {_one_line(self.path)}: {_one_line(self.text)}"
 
 
+_LOGIN = re.compile(r"://(?!\[user)\S*@")
+
+
 def _one_line(text: str) -> str:
-    """The file's own words may hold anything: what would move a terminal's cursor is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """The file's own words may hold anything: what would move a terminal's cursor is escaped, and a URL's login, which
+    may stand in a wrong place, is left out."""
+    hidden = _LOGIN.sub("://***@", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in hidden)
 
 
 class PolicyError(ValueError):

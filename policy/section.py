@@ -8,6 +8,7 @@ keys.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -105,16 +106,20 @@ def _as_it_is(error: ErrorDetails) -> str:
 
 def _choice(error: ErrorDetails) -> str:
     words = [w.strip().strip("'") for w in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
-    return f"{error['input']!r:.80} is not possible here; {suggest(str(error['input']), words)}"
+    return f"{_shown(error['input'])} is not possible here; {suggest(str(error['input']), words)}"
 
 
 def _tag(error: ErrorDetails) -> str:
     words = [w.strip().strip("'") for w in error["ctx"]["expected_tags"].split(",")]
-    return f"{error['ctx']['tag']!r:.80} is not possible here; {suggest(error['ctx']['tag'], words)}"
+    return f"{_shown(error['ctx']['tag'])} is not possible here; {suggest(error['ctx']['tag'], words)}"
 
 
 def _shown(value: object) -> str:
-    return "nothing" if value is None else f"{value!r:.80}"
+    """Shortened; of a URL without what may be a login, for it may stand in a wrong place, or be spelt wrong."""
+    return "nothing" if value is None else f"{_LOGIN.sub('://***@', repr(value)):.80}"
+
+
+_LOGIN = re.compile(r"://.*@", re.DOTALL)
 
 
 _EXAMPLES: dict[int | str, str] = {

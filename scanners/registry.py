@@ -27,7 +27,8 @@ from scanners.endpoint import Endpoint, Terms
 from scanners.icap.net import Icap as IcapEngine
 from scanners.icap.tls import make_context
 from scanners.pool import Pool
-from scanners.valkey_cache import ValkeyStore, connect
+from scanners.valkey_cache import ValkeyStore
+from scanners.valkey_client import connect
 from scanners.verdict_scope import name_scope
 
 

@@ -1,4 +1,4 @@
-"""Verdicts shared between processes through Valkey or Redis; needs the extra `valkey`.
+"""Verdicts shared between processes through Valkey or Redis.
 
 Rules of this file: it never raises, and nobody waits for it longer than LATEST: any trouble is a miss, and after
 trouble it is left alone for a while; a value is believed only if it names the very key it was asked for (a reply
@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
 
-from policy.address import Address
 from policy.verdict import Status
 from scanners.breaker import Breaker
 from scanners.engine import Answer
+from scanners.valkey_client import CONNECT_WITHIN, Client, describe
 
 _log = logging.getLogger("avsluice.scanners")
 
 LATEST = 0.05
 """Seconds that a check waits for the store at the most."""
 
-_CONNECT_WITHIN = 1.0
 _LOOKUPS = 64
 _PENDING = 1000
 _VALUE_LIMIT = 4096
@@ -35,28 +32,8 @@ _TOKEN_SECONDS = 30 * 86400
 _PREFIX = "sluice:1:"
 
 
-class Client(Protocol):
-    """What is used of `valkey.asyncio.Valkey`."""
-
-    async def mget(self, keys: Sequence[str]) -> Sequence[bytes | None]: ...
-
-    async def set(self, name: str, value: str, *, px: int | None = None, ex: int | None = None) -> object: ...
-
-    async def aclose(self) -> None: ...
-
-
-def connect(address: Address) -> Client:
-    """A client that connects when it is first used. ValueError where the extra is not installed."""
-    try:
-        module = importlib.import_module("valkey.asyncio")
-    except ImportError as why:
-        raise ValueError("cache.valkey needs the extra: install avsluice[valkey]") from why
-    bounds: dict[str, Any] = {"socket_timeout": _CONNECT_WITHIN, "socket_connect_timeout": _CONNECT_WITHIN}
-    where: dict[str, Any] = {"host": address.host, "port": address.port}
-    if address.unix is not None:
-        where = {"unix_socket_path": address.unix}
-    client: Client = module.Valkey(**where, **bounds)
-    return client
+type Found = tuple[bytes | None, bytes | None] | Exception
+"""The scope's token and the entry; or what went wrong."""
 
 
 class ValkeyStore:
@@ -66,7 +43,7 @@ class ValkeyStore:
         self._client = client
         self._latest = latest
         self._breaker = Breaker()
-        self._lookups = 0
+        self._lookups: set[asyncio.Task[Found]] = set()
         self._dropped: set[str] = set()
         self._writes: list[Callable[[], Awaitable[object]]] = []
         self._wake = asyncio.Event()
@@ -77,18 +54,13 @@ class ValkeyStore:
 
     async def recall(self, scope: str, key: str) -> tuple[Answer | None, str]:
         """What is known, and a ticket with which it may be completed; "" where it may not."""
-        if scope in self._dropped or self._lookups >= _LOOKUPS or self._left_alone():
+        if scope in self._dropped or len(self._lookups) >= _LOOKUPS or self._left_alone():
             return None, ""
-        names = [_token_name(scope), _entry_name(scope, key)]
-        self._lookups += 1
-        try:
-            async with asyncio.timeout(self._latest):
-                token, value = await self._client.mget(names)
-        except Exception as why:  # whatever the client's library may raise
-            self._fail(why)
+        found = await self._look_up([_token_name(scope), _entry_name(scope, key)])
+        if isinstance(found, Exception):
+            self._fail(found)
             return None, ""
-        finally:
-            self._lookups -= 1
+        token, value = found
         self._breaker.succeed()
         if token is None:
             self.drop(scope)
@@ -113,12 +85,30 @@ class ValkeyStore:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(self._latest):
                 await self._write_drops()
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.wait([self._writer])
+        if tasks := [*self._lookups, *([self._writer] if self._writer is not None else [])]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CONNECT_WITHIN):
+            async with asyncio.timeout(CONNECT_WITHIN):
                 await self._client.aclose()
+
+    async def _look_up(self, names: Sequence[str]) -> Found:
+        # The question outlives our patience: to connect, by TLS and with a login, may take longer than a check waits,
+        # and broken off each time it would never be done. What it made is there for the next question.
+        asking = asyncio.get_running_loop().create_task(self._ask(names))
+        self._lookups.add(asking)  # held here until it is done; close() ends and awaits it
+        asking.add_done_callback(self._lookups.discard)
+        done, _ = await asyncio.wait([asking], timeout=self._latest)
+        return asking.result() if done and not asking.cancelled() else TimeoutError()
+
+    async def _ask(self, names: Sequence[str]) -> Found:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                token, value = await self._client.mget(names)
+        except Exception as why:  # whatever the client's library may raise
+            return why
+        return token, value
 
     def _left_alone(self) -> bool:
         # One failure is enough here: each costs a check LATEST, and the store is not needed.
@@ -126,7 +116,7 @@ class ValkeyStore:
 
     def _fail(self, why: Exception) -> None:
         if not self._breaker.failures:
-            _log.warning("the cache at Valkey is left alone for a while: %s", repr(why)[:200])
+            _log.warning("the cache at Valkey is left alone for a while: %s", describe(why))
         if not self._left_alone():
             self._breaker.fail(asyncio.get_running_loop().time())
 
@@ -141,7 +131,7 @@ class ValkeyStore:
             await self._wake.wait()
             self._wake.clear()
             try:
-                async with asyncio.timeout(_CONNECT_WITHIN):
+                async with asyncio.timeout(CONNECT_WITHIN):
                     await self._write_drops()
                     await self._write_entries()
             except Exception as why:

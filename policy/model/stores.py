@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 
-from policy.fields import Count, Duration, DurationOrZero, Endpoint, FileName, OrNone, Size, resolve
+from policy.fields import Count, Duration, DurationOrZero, Endpoint, FileName, OrNone, Size, Valkey, resolve
 from policy.scalars import size_or_none
 from policy.section import Problems, Section
 
@@ -51,7 +51,7 @@ class Cache(Section):
     free: DurationOrZero = 600.0
     found: DurationOrZero = 86400.0
     entries: Count = 100_000
-    valkey: OrNone[Endpoint] = None
+    valkey: OrNone[Valkey] = None
 
 
 def _audit_target(value: object, info: ValidationInfo) -> object:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from policy.address import Address
+from policy.valkey_url import ValkeyUrl
 from policy.verdict import Status
 from scanners import valkey_cache
 from scanners.antivirus import Antivirus
@@ -19,7 +19,8 @@ from scanners.cache import VerdictCache
 from scanners.endpoint import Endpoint
 from scanners.engine import Answer
 from scanners.pool import Pool
-from scanners.valkey_cache import LATEST, ValkeyStore, connect
+from scanners.valkey_cache import LATEST, ValkeyStore
+from scanners.valkey_client import connect
 from tests.real.valkey_server import ValkeyServer, find_valkey, run_valkey
 from tests.scanners.scripted import CLEAN, FREE, INFECTED, ScriptedEngine, terms
 
@@ -35,6 +36,7 @@ class ScriptedClient:
     seconds: float = 0.0
     trouble: Exception | None = None
     asked: int = 0
+    answered: int = 0
     closed: bool = False
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -52,6 +54,7 @@ class ScriptedClient:
         await asyncio.sleep(self.seconds)
         if self.trouble is not None:
             raise self.trouble
+        self.answered += 1
 
     async def aclose(self) -> None:
         self.closed = True
@@ -151,6 +154,24 @@ class TestStore:
             assert await store.recall("scope", "key") == (None, "")
         assert loop.time() - began == pytest.approx(LATEST)
         await store.close()
+
+    async def test_a_question_goes_on_behind_its_asker(self) -> None:
+        """What connecting takes longer than a check waits is not lost: the next question finds the connection."""
+        client = ScriptedClient(seconds=0.5)
+        store = ValkeyStore(client)
+        assert await store.recall("scope", "key") == (None, "")
+        await asyncio.sleep(0.5)
+        assert client.answered == 1
+        await store.close()
+
+    async def test_nothing_is_left_when_it_is_closed(self) -> None:
+        """Neither a question under way nor its asker."""
+        store = ValkeyStore(ScriptedClient(seconds=0.5), 10)
+        async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+            asking = group.create_task(store.recall("scope", "key"))
+            await asyncio.sleep(0.1)
+            await store.close()
+        assert asking.result() == (None, "")
 
     async def test_writes_that_pile_up_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The queue is bounded."""
@@ -282,24 +303,26 @@ class TestRealServer:
 
     async def test_a_verdict_is_shared_and_dropped(self, valkey: ValkeyServer) -> None:
         """Written by one gateway, served by another, with an end to its life, and dropped for both."""
-        one, two = [await started(ValkeyStore(connect(valkey.address), 1), ScriptedEngine()) for _ in range(2)]
+        one, two = [
+            await started(ValkeyStore(connect(ValkeyUrl(valkey.address)), 1), ScriptedEngine()) for _ in range(2)
+        ]
         await one.check(INFECTED)
         await eventually(valkey, 1)  # the token
         await one.check(CLEAN)
         await eventually(valkey, 2)
         report = await two.check(CLEAN)
         assert (report.status, report.cached) == (Status.FREE, True)
-        dropping = ValkeyStore(connect(valkey.address), 1)
+        dropping = ValkeyStore(connect(ValkeyUrl(valkey.address)), 1)
         dropping.drop("AV")
         await dropping.close()
-        three = await started(ValkeyStore(connect(valkey.address), 1), ScriptedEngine())
+        three = await started(ValkeyStore(connect(ValkeyUrl(valkey.address)), 1), ScriptedEngine())
         assert not (await three.check(CLEAN)).cached
         for antivirus in (one, two, three):
             await antivirus.close()
 
     async def test_a_stopped_server_is_a_miss(self, valkey: ValkeyServer) -> None:
         """SIGSTOP: the verdict comes from the engine, at most a little later."""
-        antivirus = await started(ValkeyStore(connect(valkey.address)), ScriptedEngine())
+        antivirus = await started(ValkeyStore(connect(ValkeyUrl(valkey.address))), ScriptedEngine())
         valkey.signal(signal.SIGSTOP)
         report = await antivirus.check(CLEAN)
         assert (report.status, report.cached) == (Status.FREE, False)
@@ -308,13 +331,6 @@ class TestRealServer:
 
     async def test_no_server_is_a_miss(self) -> None:
         """Nobody listens: the same."""
-        antivirus = await started(ValkeyStore(connect(Address(host="127.0.0.1", port=1))), ScriptedEngine())
+        antivirus = await started(ValkeyStore(connect(ValkeyUrl.parse("valkey://127.0.0.1:1"))), ScriptedEngine())
         assert (await antivirus.check(CLEAN)).status is Status.FREE
         await antivirus.close()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("valkey") is not None, reason="the extra `valkey` is installed")
-def test_without_the_extra_the_policy_is_refused() -> None:
-    """The message says what to install."""
-    with pytest.raises(ValueError, match=r"install avsluice\[valkey\]"):
-        connect(Address(host="127.0.0.1", port=1))
