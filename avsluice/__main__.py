@@ -7,7 +7,9 @@ Rules of this file: one module a command, imported only when it is the one asked
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -35,21 +37,59 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Usage errors end with 2, an interrupt with 130 as in a shell."""
+    """Runs one command. Usage errors end with 2, an interrupt with 130 as in a shell; a reader that goes away
+    (`avsluice ... | head`) ends us as it ends others, by SIGPIPE, which shells call 141. Anything that no command
+    expected is 2 as well: 1 is an answer."""
     words = list(sys.argv[1:] if argv is None else argv)
-    asked = next((word for word in words if not word.startswith("-")), "")
-    command = cast("Command", import_module(COMMANDS[asked][0])) if asked in COMMANDS else None
-    arguments = _build_parser(asked, command).parse_args(words)
-    if command is None:
-        return 2  # not reached: argparse has refused an unknown or a missing command
     try:
-        return command.run(arguments)
+        try:
+            return _run(words)
+        finally:
+            if sys.stdout is not None:  # closed by who started us
+                sys.stdout.flush()  # here, where trouble is seen to; at exit it would only be complained about
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone (`avsluice ... | head`); what Python would still flush at exit must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _end_by_sigpipe()
+    except OSError as why:
+        return _give_up(f"avsluice: {why}\n")
+    except Exception:
+        from traceback import format_exc
+
+        return _give_up(format_exc())
+
+
+def _run(words: Sequence[str]) -> int:
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    asked = next((word for word in words if not word.startswith("-")), "")
+    command = cast("Command", import_module(COMMANDS[asked][0])) if asked in COMMANDS else None
+    arguments = _build_parser(asked, command).parse_args(words)
+    return command.run(arguments) if command is not None else 2  # 2: not reached, argparse has refused it
+
+
+def _end_by_sigpipe() -> int:
+    _forget_output()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGPIPE)
+    return 128 + signal.SIGPIPE  # only where the signal is blocked
+
+
+def _give_up(text: str) -> int:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    _forget_output()
+    return 2
+
+
+def _forget_output() -> None:
+    """What Python would still write at exit must not fail again, for that would be status 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none, or a test's
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _build_parser(asked: str, command: Command | None) -> argparse.ArgumentParser:

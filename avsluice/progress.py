@@ -87,4 +87,6 @@ class _Teller(logging.Handler):
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(self.format(record))
+        # An engine that warns must not fail because nobody reads it; the command's own next word to them will.
+        with contextlib.suppress(OSError):
+            self._tell(self.format(record))

@@ -46,3 +46,14 @@ def test_warnings_are_told_in_lines_of_their_own():
         progress.draw()
         logging.getLogger("avsluice.scanners").warning("engine %s is down", "E")
     assert out.getvalue() == "\r\x1b[K0 files\r\x1b[Kengine E is down\n"
+
+
+def test_a_warning_that_nobody_reads_does_not_stop_its_engine():
+    """The pipe is broken: who warns goes on."""
+
+    def refuse(text: str) -> None:
+        raise BrokenPipeError
+
+    with telling(refuse):
+        logging.getLogger("avsluice.scanners").warning("engine is down")
+        assert logging.getLogger("avsluice").handlers
