@@ -3,37 +3,41 @@
     async with FakeDrweb() as drwebd:
         policy = {"protocol": "drweb-net", "address": str(drwebd.address)}
 
-Rules of this file: it is written from the published description of the protocol alone and shares neither code nor
-numbers with the adapter, so that one's mistake is not the other's; every reply leaves byte by byte; a fault strikes
-every object but, unless `blind_to_eicar`, those with EICAR in them. It is not a Dr.Web: none was ever at hand.
+Rules of this file: what is on the wire comes from `fake_drweb_table` alone, never from the adapter; replies leave byte
+by byte; a fault strikes every object but, unless `blind_to_eicar`, those with EICAR in them. It is not a Dr.Web: none
+was ever at hand.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
-import socket
 import stat
-import struct
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from policy.address import Address
+from scanners.fake_drweb_table import (
+    READ,
+    Client,
+    Code,
+    Command,
+    Flag,
+    Refused,
+    Request,
+    counted,
+    read_flags,
+    read_path,
+    reply,
+    word,
+)
 from scanners.specimens import EICAR
 
-_READ = 64 * 1024
-_OVERLAP = len(EICAR) - 1
-
-# The words of a reply that this daemon says of its own accord.
-_CLEAN = 0x0010_0000
-_KNOWN_VIRUS = 0x20
-_READ_ERROR = 0x1
-_SYMLINK = 0x400
-_NO_REGULAR_FILE = 0x800
-_TOO_BIG = 0x2000
+_VIRUS = b"EICAR Test File (NOT a Virus!)"
 
 
 class DrwebFault(StrEnum):
@@ -52,7 +56,7 @@ class DrwebFault(StrEnum):
     GARBAGE = "garbage"  # another protocol's words
     ABSURD_COUNT = "absurd-count"  # four billion reports are announced
     ABSURD_LENGTH = "absurd-length"  # a report of four gigabytes is announced
-    FLOOD = "flood"  # a report that never ends
+    FLOOD = "flood"  # reports that never end
     TRAILING = "trailing"  # a whole reply, and one byte more
     TWO_REPLIES = "two-replies"
     CLOSE = "close"  # the connection ends after the object, without a reply
@@ -61,17 +65,19 @@ class DrwebFault(StrEnum):
     EARLY_CLEAN = "early-clean"  # clean is said before the object is there (by path: as BLIND)
 
 
-_CLEAN_REPLY = struct.pack(">II", _CLEAN, 0)
+_CLEAN_REPLY = reply(Code.IS_CLEAN)
+_FOUR_BILLION = word(Code.IS_CLEAN) + word(0xFFFF_FFFF)
+_MIDWAY = (DrwebFault.CLOSE_MIDWAY, DrwebFault.EARLY_CLEAN)
 _SCRIPTS = {
     DrwebFault.HALF_CODE: _CLEAN_REPLY[:2],
     DrwebFault.CODE_ONLY: _CLEAN_REPLY[:4],
     DrwebFault.HALF_COUNT: _CLEAN_REPLY[:7],
-    DrwebFault.HALF_LENGTH: struct.pack(">IIH", _CLEAN, 1, 0),
-    DrwebFault.HALF_REPORT: struct.pack(">III", _CLEAN, 1, 20) + b"data - O",
-    DrwebFault.MISSING_REPORT: struct.pack(">III", _CLEAN, 2, 4) + b"data",
+    DrwebFault.HALF_LENGTH: reply(Code.IS_CLEAN, bytes(2)),
+    DrwebFault.HALF_REPORT: reply(Code.IS_CLEAN, word(20) + b"data - O"),
+    DrwebFault.MISSING_REPORT: reply(Code.IS_CLEAN, counted(b"data"), b""),
     DrwebFault.GARBAGE: b"HTTP/1.0 400 Bad request\r\n\r\n",
-    DrwebFault.ABSURD_COUNT: struct.pack(">II", _CLEAN, 0xFFFF_FFFF),
-    DrwebFault.ABSURD_LENGTH: struct.pack(">III", _CLEAN, 1, 0xFFFF_FFFF),
+    DrwebFault.ABSURD_COUNT: _FOUR_BILLION,
+    DrwebFault.ABSURD_LENGTH: reply(Code.IS_CLEAN, word(0xFFFF_FFFF)),
     DrwebFault.TRAILING: _CLEAN_REPLY + b"\0",
     DrwebFault.TWO_REPLIES: 2 * _CLEAN_REPLY,
     DrwebFault.CLOSE: b"",
@@ -79,23 +85,14 @@ _SCRIPTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a client asked: 1 is a scan, 2 to 4 are questions about the daemon. `path` b"" for sent bytes."""
-
-    command: int
-    flags: int = 0
-    path: bytes = b""
-    size: int = 0
-    tail: int = 0
-
-
 class FakeDrweb:
     """Listens on `unix`, or on a TCP port of loopback. All attributes may be changed at any time.
 
-    `code`, if set, is the result of every object without EICAR, with `reports` behind it. `size_limit` in bytes:
-    what is larger is too big. `delay`: seconds of a scan. `segment`: bytes of a reply that leave at a time.
-    `connections` counts those open now, `requests` holds all that were understood.
+    `code`, if set, is the result of every object without EICAR, with `reports` behind it; `raw`, if set, is the whole
+    reply to one, `cut` the bytes of it that leave. `size_limit` in bytes: what is larger is too big. `delay`: seconds
+    of a scan; `scanned` is called with the path of each scanned file. `segment`: bytes that leave at a time. `nul`:
+    texts end in NUL. `connections` counts those open now; `requests` holds all that were understood, `complaints` what
+    was wrong with the others or came behind one, `aborted` where those ended that did not come whole.
     """
 
     def __init__(self, unix: Path | None = None, *, fault: DrwebFault = DrwebFault.NONE) -> None:
@@ -104,20 +101,26 @@ class FakeDrweb:
         self.blind_to_eicar = False
         self.code: int | None = None
         self.reports: tuple[bytes, ...] = ()
+        self.raw: bytes | None = None
+        self.cut: int | None = None
         self.size_limit = 1 << 32
         self.delay = 0.0
+        self.scanned: Callable[[Path], object] = lambda path: None
         self.segment = 1
+        self.nul = True
         self.version = 0x0004_0021
-        self.identity = b"drwebd 4.33 (fake)\0"
-        self.bases: tuple[tuple[bytes, int], ...] = ((b"drwebase.vdb\0", 95_000), (b"drwtoday.vdb\0", 321))
+        self.identity = b"drwebd 4.33 (fake)"
+        self.bases: tuple[tuple[bytes, int], ...] = ((b"drwebase.vdb", 95_000), (b"drwtoday.vdb", 321))
         self.requests: list[Request] = []
+        self.complaints: list[str] = []
+        self.aborted: list[str] = []
         self.connections = 0
         self._left = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<FakeDrweb {self.address} {self.fault}, {self.connections} connections>"
+        return f"<FakeDrweb {self.address} {self.fault}, {self.connections} connections, complaints {self.complaints}>"
 
     @property
     def address(self) -> Address:
@@ -158,122 +161,140 @@ class FakeDrweb:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         # Held in the set until it ends, or until stop() ends it.
-        task = asyncio.get_running_loop().create_task(self._serve(_Peer(reader, writer)))
+        task = asyncio.get_running_loop().create_task(self._serve(Client(reader, writer)))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 
-    async def _serve(self, peer: _Peer) -> None:
+    async def _serve(self, client: Client) -> None:
         try:
-            with contextlib.suppress(OSError, EOFError):
-                await self._obey(peer)
+            # A client may go at any time; what it had not said by then was a complaint already.
+            with contextlib.suppress(OSError):  # TimeoutError is one
+                await self._obey(client)
         finally:
-            await peer.close()
+            await client.close()
             self.connections -= 1
             self._left.set()
 
-    async def _obey(self, peer: _Peer) -> None:
-        command = await peer.read_word()
-        if command == 1:
-            await self._scan(peer)
-            return
-        self.requests.append(Request(command))
-        match command:
-            case 2:
-                await self._send(peer, struct.pack(">I", self.version))
-            case 3:
-                rows = [_text(name) + struct.pack(">I", viruses) for name, viruses in self.bases]
-                await self._send(peer, struct.pack(">I", len(rows)) + b"".join(rows))
-            case 4:
-                await self._send(peer, _text(self.identity))
-
-    async def _scan(self, peer: _Peer) -> None:
-        flags, name_length = await peer.read_word(), await peer.read_word()
-        if name_length:
-            path = await peer.read(name_length)
-            self.requests.append(Request(1, flags, path, tail=await peer.read_word()))
-            code, infected = self._scan_file(path)
-        else:
-            size = await peer.read_word()
-            self.requests.append(Request(1, flags, size=size))
-            if size and self._strikes_before(await peer.peek(1)):
-                if self.fault is DrwebFault.EARLY_CLEAN:
-                    await self._send(peer, _CLEAN_REPLY)
+    async def _obey(self, client: Client) -> None:
+        try:
+            command = await client.read_word("the command")
+            if command == Command.SCAN:
+                await self._scan(client)
                 return
-            code, infected = await self._scan_stream(peer, size)
-        if self.delay:
-            await asyncio.sleep(self.delay)
-        await self._answer(peer, code, infected=infected)
+            answer = self._tell(command)
+        except Refused as why:
+            (self.aborted if why.code is Code.READSOCKET else self.complaints).append(str(why))
+            await self._send(client, reply(why.code))
+            await client.hear_rest()
+        else:
+            request = Request(command=command)
+            self.requests.append(request)
+            await self._send(client, answer)
+            await self._hear_rest(client, request)
 
-    def _strikes_before(self, head: bytes) -> bool:
-        """Sent probes are spared by how they begin: with EICAR, or with filler."""
-        if self.fault in (DrwebFault.CLOSE_MIDWAY, DrwebFault.EARLY_CLEAN):
-            return self.blind_to_eicar or head not in (EICAR[:1], b"\0")
-        return False
+    def _tell(self, command: int) -> bytes:
+        match command:
+            case Command.VERSION:
+                return word(self.version)
+            case Command.BASEINFO:
+                rows = [self._text(name) + word(viruses) for name, viruses in self.bases]
+                return word(len(rows)) + b"".join(rows)
+            case Command.IDSTRING:
+                return self._text(self.identity)
+        raise Refused(f"the command is {command:#x}")
 
-    async def _scan_stream(self, peer: _Peer, size: int) -> tuple[int, bool]:
-        search, left = _Search(), size
-        while left:
-            part = await peer.read_some(min(left, _READ))
-            left -= len(part)
-            search.add(part)
-        return self._judge(size, infected=search.hit)
+    async def _scan(self, client: Client) -> None:
+        flags = await read_flags(client)
+        if length := await client.read_word("the length of the path"):
+            path = await read_path(client, length)
+            request = Request(command=Command.SCAN, flags=flags, path=path)
+            await self._answer(client, request, self._scan_file(Path(os.fsdecode(path))))
+            return
+        size = await client.read_word("the size")
+        head = await client.read(min(size, 1), "the object")
+        if size and self.fault in _MIDWAY and not self._spared(head):
+            await self._send(client, _CLEAN_REPLY if self.fault is DrwebFault.EARLY_CLEAN else b"")
+            return
+        code, sha256 = await self._scan_stream(client, size, head)
+        await self._answer(client, Request(command=Command.SCAN, flags=flags, size=size, sha256=sha256), code)
 
-    def _scan_file(self, path: bytes) -> tuple[int, bool]:
+    def _spared(self, head: bytes) -> bool:
+        """The probes of a proof begin with EICAR or with filler; the whole is not there to be searched yet."""
+        return head in (EICAR[:1], b"\0") and not self.blind_to_eicar
+
+    async def _scan_stream(self, client: Client, size: int, head: bytes) -> tuple[Code, str]:
+        search, digest, left = _Search(), hashlib.sha256(), size
+        while head:
+            search.add(head)
+            digest.update(head)
+            left -= len(head)
+            head = await client.read(min(left, READ), "the object")
+        return self._judge(size, search), digest.hexdigest()
+
+    def _scan_file(self, path: Path) -> Code:
         search = _Search()
         try:
-            kind = os.lstat(path).st_mode
+            kind = path.lstat().st_mode
             if stat.S_ISLNK(kind):
-                return _SYMLINK, False
+                return Code.SYMLINK
             if not stat.S_ISREG(kind):
-                return _NO_REGULAR_FILE, False
-            with open(path, "rb") as file:
-                while part := file.read(_READ):
+                return Code.NO_REGFILE
+            with path.open("rb") as file:
+                while part := file.read(READ):
                     search.add(part)
-                return self._judge(file.tell(), infected=search.hit)
+                size = file.tell()
         except OSError:
-            return _READ_ERROR, False
+            return Code.READ_ERR
+        self.scanned(path)
+        return self._judge(size, search)
 
-    def _judge(self, size: int, *, infected: bool) -> tuple[int, bool]:
+    def _judge(self, size: int, search: _Search) -> Code:
         if size > self.size_limit:
-            return _TOO_BIG, False
-        return (_KNOWN_VIRUS if infected else _CLEAN), infected
+            return Code.TOO_BIG
+        return Code.KNOWN_VIRUS if search.hit else Code.IS_CLEAN
 
-    async def _answer(self, peer: _Peer, code: int, *, infected: bool) -> None:
-        if infected and not self.blind_to_eicar:
-            report = b"data infected with EICAR Test File (NOT a Virus!)\0"
-            await self._send(peer, struct.pack(">II", code, 1) + _text(report))
+    async def _answer(self, client: Client, request: Request, code: Code) -> None:
+        self.requests.append(request)
+        await asyncio.sleep(self.delay)
+        if code is Code.KNOWN_VIRUS and not self.blind_to_eicar:
+            named = request.flags & (Flag.RETURN_VIRUSES | Flag.RETURN_REPORT)
+            report = self._text(b"data infected with " + _VIRUS)
+            await self._send(client, reply(code, *([report] if named else [])))
         elif self.fault is not DrwebFault.NONE:
-            await self._strike(peer)
+            await self._strike(client)
         else:
-            said = code if self.code is None else self.code
-            reports = b"".join(_text(report) for report in self.reports)
-            await self._send(peer, struct.pack(">II", said, len(self.reports)) + reports)
+            said = reply(code if self.code is None else self.code, *map(counted, self.reports))
+            await self._send(client, (said if self.raw is None else self.raw)[: self.cut])
+        await self._hear_rest(client, request)
 
-    async def _strike(self, peer: _Peer) -> None:
+    async def _strike(self, client: Client) -> None:
         match self.fault:
             case DrwebFault.SILENCE:
-                await peer.read(1)  # EOFError once the client is gone
+                await client.watch(None)
             case DrwebFault.RESET:
-                peer.reset()
+                client.reset()
             case DrwebFault.SLOW:
-                await self._drip(peer)
+                for byte in _CLEAN_REPLY:
+                    await client.send(bytes([byte]))
+                    await client.watch(1)
             case DrwebFault.FLOOD:
-                await self._send(peer, struct.pack(">II", _CLEAN, 0xFFFF_FFFF))
+                await self._send(client, _FOUR_BILLION)
                 while True:
-                    await peer.send(_text(b"x" * 4096))
+                    await client.send(counted(b"x" * 4096))
             case fault:
-                await self._send(peer, _SCRIPTS.get(fault, _CLEAN_REPLY))
+                await self._send(client, _SCRIPTS.get(fault, _CLEAN_REPLY))
 
-    async def _drip(self, peer: _Peer) -> None:
-        for byte in _CLEAN_REPLY:
-            await peer.send(bytes([byte]))
-            with contextlib.suppress(TimeoutError):  # EOFError, and the end, once the client is gone
-                async with asyncio.timeout(1):
-                    await peer.read(1)
+    async def _send(self, client: Client, said: bytes) -> None:
+        for start in range(0, len(said), self.segment):
+            await client.send(said[start : start + self.segment])
 
-    async def _send(self, peer: _Peer, reply: bytes) -> None:
-        for start in range(0, len(reply), self.segment):
-            await peer.send(reply[start : start + self.segment])
+    async def _hear_rest(self, client: Client, request: Request) -> None:
+        rest = await client.hear_rest()
+        if rest and not (request.path is not None and rest == word(0)):
+            self.complaints.append(f"{len(rest)} bytes came behind the request: {rest[:16].hex(' ', 4)}")
+
+    def _text(self, words: bytes) -> bytes:
+        return counted(words + b"\0" * self.nul)
 
 
 class _Search:
@@ -281,56 +302,9 @@ class _Search:
 
     def __init__(self) -> None:
         self.hit = False
-        self._tail = b""
+        self._seam = b""
 
     def add(self, part: bytes) -> None:
-        seen = self._tail + part
+        seen = self._seam + part
         self.hit = self.hit or EICAR in seen
-        self._tail = seen[-_OVERLAP:]
-
-
-class _Peer:
-    """One connection; EOFError once the client is gone."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._head = b""
-
-    async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
-
-    async def read(self, size: int) -> bytes:
-        head, self._head = self._head[:size], self._head[size:]
-        return head + await self._reader.readexactly(size - len(head))
-
-    async def read_word(self) -> int:
-        return int.from_bytes(await self.read(4), "big")
-
-    async def read_some(self, most: int) -> bytes:
-        if self._head:
-            return await self.read(min(most, len(self._head)))
-        if not (part := await self._reader.read(most)):
-            raise EOFError
-        return part
-
-    async def peek(self, size: int) -> bytes:
-        self._head = await self.read(size)
-        return self._head
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-        await asyncio.sleep(0)  # the client's turn, that it may see this segment alone
-
-    def reset(self) -> None:
-        """RST, where there is such a thing (TCP)."""
-        sock = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-
-
-def _text(words: bytes) -> bytes:
-    return struct.pack(">I", len(words)) + words
+        self._seam = seen[1 - len(EICAR) :]

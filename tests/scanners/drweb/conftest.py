@@ -27,7 +27,7 @@ class Stand:
 
 @pytest.fixture(params=["net-tcp", "net-unix", "file-tcp", "file-unix"])
 async def stand(request: pytest.FixtureRequest, short_directory: Path) -> AsyncIterator[Stand]:
-    """Every road. Afterwards no connection and no file is left."""
+    """Every road. Afterwards no connection and no file is left, and the daemon understood every word it was sent."""
     road, family = request.param.split("-")
     comm = short_directory / "comm"
     comm.mkdir()
@@ -37,4 +37,5 @@ async def stand(request: pytest.FixtureRequest, short_directory: Path) -> AsyncI
         async with asyncio.timeout(5):
             await fake.idle()
         await engine.close()
+    assert fake.complaints == []
     assert [*comm.iterdir()] == []

@@ -15,19 +15,9 @@ from scanners.comm_dir import CommDir
 from scanners.drweb.file import DrwebFile
 from scanners.drweb.wire import scan_path
 from scanners.fake_drweb import FakeDrweb
+from scanners.fake_drweb_table import Code
 from tests.scanners.disks import tiny_disk
 from tests.scanners.scripted import CLEAN, INFECTED
-
-
-class Swapper(FakeDrweb):
-    """A daemon in whose time of scanning somebody plays with the file."""
-
-    trick: Callable[[Path], object] = staticmethod(lambda path: None)
-
-    def _scan_file(self, path: bytes) -> tuple[int, bool]:
-        answer = super()._scan_file(path)
-        self.trick(Path(os.fsdecode(path)))
-        return answer
 
 
 def link_elsewhere(path: Path) -> None:
@@ -38,8 +28,8 @@ def link_elsewhere(path: Path) -> None:
 @pytest.mark.parametrize("trick", [link_elsewhere, Path.unlink, lambda p: p.write_text("x"), lambda p: p.chmod(0)])
 async def test_a_changed_file_is_never_free(short_directory: Path, trick: Callable[[Path], object]) -> None:
     """Clean was said of something that is not there any more: an error. A virus was found all the same."""
-    async with Swapper(short_directory / "s") as fake:
-        fake.trick = trick
+    async with FakeDrweb(short_directory / "s") as fake:
+        fake.scanned = trick
         engine = DrwebFile(fake.address, CommDir(short_directory))
         assert (await engine.ask(CLEAN)).status is Status.ERROR
         assert (await engine.ask(INFECTED)).status is Status.FOUND
@@ -51,7 +41,7 @@ async def test_what_is_no_regular_file_was_not_scanned(short_directory: Path) ->
     (short_directory / "link").symlink_to("/etc/hostname")
     os.mkfifo(short_directory / "fifo")
     async with FakeDrweb(short_directory / "s") as fake:
-        for name, code in (("link", 0x400), ("fifo", 0x800), ("missing", 0x1)):
+        for name, code in (("link", Code.SYMLINK), ("fifo", Code.NO_REGFILE), ("missing", Code.READ_ERR)):
             said = await scan_path(fake.address, os.fsencode(short_directory / name))
             assert said.reply is not None
             assert said.reply.code == code
@@ -102,7 +92,7 @@ async def test_path_map(short_directory: Path) -> None:
     async with FakeDrweb(short_directory / "s") as fake:
         engine = DrwebFile(fake.address, CommDir(ours, {str(ours): str(theirs)}))
         assert (await engine.ask(CLEAN)).status is Status.FREE
-        assert os.path.dirname(fake.requests[0].path) == os.fsencode(theirs)
+        assert Path(os.fsdecode(fake.requests[0].path or b"")).parent == theirs
         await engine.close()
 
 

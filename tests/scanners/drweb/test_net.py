@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -13,22 +14,38 @@ from policy.address import Address
 from policy.verdict import Coverage, Status
 from scanners.body import MemoryBody, SparseBody
 from scanners.drweb.net import DrwebNet
-from scanners.drweb.wire import CHUNK
+from scanners.drweb.replies import Incoming, Reply, request_bytes, scan_reply
+from scanners.drweb.wire import CHUNK, converse
 from scanners.endpoint import Endpoint
-from scanners.fake_drweb import DrwebFault, FakeDrweb, Request
+from scanners.fake_drweb import DrwebFault, FakeDrweb
+from scanners.fake_drweb_table import Code, Flag, Request, counted, reply
 from scanners.specimens import EICAR
 from tests.scanners.drweb.conftest import Stand
 from tests.scanners.scripted import CLEAN, INFECTED, terms
 
 MIB = 1 << 20
 LARGE = 5 * MIB
-TABLE = {
-    **dict.fromkeys([0x20, 0x40, 0x80, 0x20 | 0x2000, 0x100020], Status.FOUND),
-    **dict.fromkeys([1 << 22, 1 << 23, 1 << 24, 1 << 25, 1 << 26], Status.FOUND),
-    **dict.fromkeys([0x1, 0x2, 0x4, 0x10, 0x8000, 1 << 21, 1 << 21 | 1 << 20], Status.ERROR),
-    **dict.fromkeys([0x8, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 1 << 18, 0x101000], Status.SKIPPED),
-    **dict.fromkeys([1 << 20, 1 << 20 | 1 << 16], Status.FREE),
-    **dict.fromkeys([0, 1 << 16, 0x100, 1 << 17, 1 << 19, 1 << 27, 1 << 31, 1 << 20 | 1 << 31], Status.UNKNOWN),
+
+# The rows of the table, by the names and numbers of the fake's author.
+VIRUSES = [Code.KNOWN_VIRUS, Code.UNKNOWN_VIRUS, Code.VIRUS_MODIFICATION]
+MALWARE = [Code.ADWARE, Code.DIALER, Code.JOKE, Code.RISKWARE, Code.HACKTOOL]
+ERRORS = [Code.READ_ERR, Code.WRITE_ERR, Code.NOMEMORY, Code.READSOCKET, Code.BAD_CALL, Code.LICENSE_ERROR]
+SKIPS = [
+    *(Code.CRC_ERROR, Code.TIMEOUT, Code.SYMLINK, Code.NO_REGFILE),
+    *(Code.SKIPPED, Code.TOO_BIG, Code.TOO_COMPRESSED, Code.ARCHIVE_LEVEL),
+]
+OTHERS = [Code.HAVE_CURED, Code.FILTER_REJECT, Code.HAVE_DELETED, *(1 << bit for bit in range(27, 32))]
+CLEAN_CODES = [Code.IS_CLEAN, Code.IS_CLEAN | Code.EVAL_KEY]
+OLD_CLEAN_CODES = [0, Code.EVAL_KEY]
+TABLE: dict[int, Status] = {
+    **dict.fromkeys([*VIRUSES, *(code | 0xFFFF_FFFF for code in VIRUSES)], Status.FOUND),
+    **dict.fromkeys([*(virus | bit for virus in VIRUSES for bit in (Code.TOO_BIG, Code.IS_CLEAN))], Status.FOUND),
+    **dict.fromkeys([*MALWARE, *(code | Code.IS_CLEAN for code in MALWARE)], Status.FOUND),
+    **dict.fromkeys([*ERRORS, *(code | Code.IS_CLEAN for code in ERRORS)], Status.ERROR),
+    **dict.fromkeys([*SKIPS, *(code | Code.IS_CLEAN for code in SKIPS)], Status.SKIPPED),
+    **dict.fromkeys(CLEAN_CODES, Status.FREE),
+    **dict.fromkeys(OLD_CLEAN_CODES, Status.UNKNOWN),
+    **dict.fromkeys([*OTHERS, *(code | Code.IS_CLEAN for code in OTHERS)], Status.UNKNOWN),
 }
 
 
@@ -77,18 +94,60 @@ class TestContract:
 
     async def test_reports_come_along(self, stand: Stand) -> None:
         """Several reports, with NUL and without, are read to the last."""
-        stand.fake.code, stand.fake.reports = 0x20, (b"archive ZIP\0", b"a.exe infected with X", b"b infected with Y\0")
+        stand.fake.code = Code.KNOWN_VIRUS
+        stand.fake.reports = (b"archive ZIP\0", b"a.exe infected with X", b"b infected with Y\0")
         assert (await stand.engine.ask(CLEAN)).virus == "X"
+
+    async def test_single_bytes_arrive_as_such(self, stand: Stand) -> None:
+        """What the fake sends byte by byte is heard byte by byte, so cuts are met everywhere in a reply."""
+        heard: list[int] = []
+
+        class Counting(Incoming[Reply]):
+            def feed(self, data: bytes) -> None:
+                heard.append(len(data))
+                super().feed(data)
+
+        body = EICAR.ljust(100)
+        said = await converse(stand.fake.address, Counting(scan_reply()), [request_bytes(100) + body])
+        assert said.reply == Reply(Code.KNOWN_VIRUS, (b"data infected with EICAR Test File (NOT a Virus!)",), 1)
+        assert heard == [1] * 62 + [0]
+
+    async def test_free_has_one_form(self, stand: Stand) -> None:
+        """Of all replies one bit away from clean only the one with EVAL_KEY is free as well."""
+        clean = reply(Code.IS_CLEAN)
+        free = []
+        for bit in range(8 * len(clean)):
+            stand.fake.raw = (int.from_bytes(clean) ^ 1 << bit).to_bytes(len(clean))
+            if (await stand.engine.ask(CLEAN)).status is Status.FREE:
+                free.append(stand.fake.raw)
+        assert free == [reply(Code.IS_CLEAN | Code.EVAL_KEY)]
+
+    @pytest.mark.parametrize("report", [b"", b"\0", b"data - Ok\0"])
+    async def test_clean_with_a_report_is_not_free(self, stand: Stand, report: bytes) -> None:
+        """Only names of viruses were asked for: whoever says clean has nothing to report."""
+        stand.fake.code, stand.fake.reports = Code.IS_CLEAN, (report,)
+        assert (await stand.engine.ask(CLEAN)).status is Status.UNKNOWN
+
+    async def test_every_cut_is_an_error(self, stand: Stand) -> None:
+        """A reply that ends too early, wherever, says nothing: neither clean nor infected."""
+        for whole in (reply(Code.IS_CLEAN), reply(Code.KNOWN_VIRUS, counted(b"infected with X\0"), counted(b""))):
+            stand.fake.raw = whole
+            for stand.fake.cut in range(len(whole)):
+                assert (await stand.engine.ask(CLEAN)).status is Status.ERROR
+            stand.fake.cut = None
+            assert (await stand.engine.ask(CLEAN)).status in (Status.FREE, Status.FOUND)
 
     async def test_what_is_asked(self, stand: Stand) -> None:
         """Names and heuristics are asked for, and nothing that would cure, move or delete."""
         await stand.engine.ask(CLEAN)
         (asked,) = stand.fake.requests
-        if asked.path:
-            assert asked == Request(1, flags=9, path=asked.path)
+        flags = Flag.RETURN_VIRUSES | Flag.HEURISTIC_ON
+        if asked.path is not None:
+            assert asked == Request(command=1, flags=flags, path=asked.path)
             assert os.path.dirname(asked.path) == os.fsencode(stand.comm)
         else:
-            assert asked == Request(1, flags=9, size=CLEAN.size)
+            sha256 = hashlib.sha256(CLEAN.read(0, CLEAN.size)).hexdigest()
+            assert asked == Request(command=1, flags=flags, size=CLEAN.size, sha256=sha256)
 
     async def test_too_big(self, stand: Stand) -> None:
         """What the daemon finds too big is skipped; the probe finds that limit to the byte."""
@@ -185,6 +244,9 @@ class TestFaults:
                 raise OSError(5, "Input/output error")
 
         assert (await stand.engine.ask(Short(b"x" * LARGE))).status is Status.ERROR
+        await stand.fake.idle()
+        aborted = [why.partition(" after ")[0] for why in stand.fake.aborted]
+        assert aborted == (["the object ends"] if isinstance(stand.engine, DrwebNet) else [])
 
     async def test_a_daemon_that_keeps_its_connection(self, short_directory: Path) -> None:
         """Nobody wrote down who ends the connection: a whole reply is believed a moment after its last byte."""
@@ -210,10 +272,12 @@ class TestVersion:
         """Identity, version, number of databases and viruses, and a digest that moves with any of them."""
         told = await stand.engine.version()
         assert told.startswith("drwebd 4.33 (fake)/0x40021/2 databases/95321 viruses/")
-        stand.fake.bases = ((b"drwebase.vdb\0", 95_001), (b"drwtoday.vdb\0", 320))
+        stand.fake.bases = ((b"drwebase.vdb", 95_001), (b"drwtoday.vdb", 320))
         again = await stand.engine.version()
         assert (again.rpartition("/")[0], again == told) == (told.rpartition("/")[0], False)
         stand.fake.bases = tuple(reversed(stand.fake.bases))
+        assert await stand.engine.version() == again
+        stand.fake.nul = False
         assert await stand.engine.version() == again
 
     async def test_a_daemon_without_words(self, short_directory: Path) -> None:
