@@ -30,6 +30,17 @@ def find_consequences(finding: Finding, findings: Sequence[Finding], uses: Seque
             yield f"{use} {_judge(use, finding, well)}"
 
 
+def find_leaks(finding: Finding, findings: Sequence[Finding], uses: Sequence[Use]) -> Iterator[str]:
+    """One sentence for each place where EICAR in an archive would pass, though the engine finds it outside of one."""
+    # A `found` counts from any engine beside it; another endpoint is asked about other objects.
+    finders = {f.antivirus for f in findings if f.unpacks} - {finding.antivirus}
+    for use in uses:
+        if finding.unpacks or finding.antivirus not in use.names or finders.intersection(use.names):
+            continue
+        if finding.zipped is Status.FREE or _lets_pass(use, finding.zipped):
+            yield f"{use} would LET EICAR PASS in an archive"
+
+
 def _judge(use: Use, finding: Finding, well: Set[str]) -> str:
     others = [name for name in use.names if name in well]
     if others and use.gateway.merge is Merge.KERNUN:

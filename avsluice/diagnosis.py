@@ -1,4 +1,5 @@
-"""What is to be known of one engine: does it find EICAR, does it let a clean object be, and up to what size.
+"""What is to be known of one engine: does it find EICAR, plain and zipped, does it let a clean object be, and up to
+what size.
 
 Rules of this file: an engine is asked as the gateways ask it, behind its proof; every question ends within the
 section's `timeout`; a finding is data and nothing raises.
@@ -7,6 +8,8 @@ section's `timeout`; a finding is data and nothing raises.
 from __future__ import annotations
 
 import asyncio
+import io
+import zipfile
 from dataclasses import asdict, dataclass
 
 from policy.model.antivirus import AnyAntivirus
@@ -19,6 +22,17 @@ from scanners.specimens import EICAR
 
 CLEAN = MemoryBody(b"Sluice asks whether this text, in which there is nothing, is free.\n")
 INFECTED = MemoryBody(EICAR)
+
+
+def _zip(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("eicar.com"), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+ZIPPED = MemoryBody(_zip(EICAR))
+"""Deflated: who does not unpack it does not see it."""
 
 _LOOK_EVERY = 0.02
 _PATIENCE = 2
@@ -44,6 +58,9 @@ class Finding:
     eicar: Status
     eicar_detail: str
     eicar_ms: float
+    zipped: Status
+    zipped_detail: str
+    zipped_ms: float
     clean: Status
     clean_detail: str
     clean_ms: float
@@ -53,10 +70,16 @@ class Finding:
         """Whether a gateway can work with it: EICAR is found, what is clean is free."""
         return self.eicar is Status.FOUND and self.clean is Status.FREE
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether it finds EICAR in an archive."""
+        return self.zipped is Status.FOUND
+
     def as_plain(self) -> dict[str, object]:
         """For JSON."""
         plain = asdict(self)
-        return {**plain, "eicar_ms": round(self.eicar_ms, 3), "clean_ms": round(self.clean_ms, 3), "well": self.well}
+        rounded = {key: round(ms, 3) for key, ms in plain.items() if key.endswith("_ms")}
+        return {**plain, **rounded, "well": self.well, "unpacks": self.unpacks}
 
 
 async def examine(antivirus: Antivirus, section: AnyAntivirus) -> list[Finding]:
@@ -66,6 +89,7 @@ async def examine(antivirus: Antivirus, section: AnyAntivirus) -> list[Finding]:
 
 async def _examine(name: str, endpoint: Endpoint, section: AnyAntivirus) -> Finding:
     eicar, eicar_ms = await _ask(endpoint, INFECTED, section)
+    zipped, zipped_ms = await _ask(endpoint, ZIPPED, section)
     clean, clean_ms = await _ask(endpoint, CLEAN, section)
     known = await _await_limit(endpoint, section)
     return Finding(
@@ -83,6 +107,9 @@ async def _examine(name: str, endpoint: Endpoint, section: AnyAntivirus) -> Find
         eicar=eicar.status,
         eicar_detail=eicar.detail,
         eicar_ms=eicar_ms,
+        zipped=zipped.status,
+        zipped_detail=zipped.detail,
+        zipped_ms=zipped_ms,
         clean=clean.status,
         clean_detail=clean.detail,
         clean_ms=clean_ms,

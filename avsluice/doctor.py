@@ -1,4 +1,4 @@
-"""`avsluice doctor FILE`: shows EICAR and a clean object to every engine that an enabled gateway uses.
+"""`avsluice doctor FILE`: shows EICAR, plain and zipped, and a clean object to each engine that a gateway uses.
 
 Rules of this file: the table goes to standard output, what is to be done about it to standard error; exit 0 where
 every engine does its work, 1 where one does not, 2 for bad input.
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import policy as sluice
-from avsluice.consequence import find_consequences
+from avsluice.consequence import find_consequences, find_leaks
 from avsluice.diagnosis import Finding, examine
 from avsluice.engines import find_uses, open_engines, started, used_names
 from avsluice.progress import telling
@@ -25,7 +25,10 @@ from policy.model import Policy
 from policy.verdict import Coverage, Status
 from scanners.antivirus import Antivirus
 
-_HEAD = ("ANTIVIRUS", "PROTOCOL", "ENGINE", "VERSION", "PROVEN", "LIMIT", "EICAR", "IN MS", "CLEAN", "IN MS")
+_HEAD = (
+    *("ANTIVIRUS", "PROTOCOL", "ENGINE", "VERSION", "PROVEN", "LIMIT"),
+    *("EICAR", "IN MS", "ZIPPED", "IN MS", "CLEAN", "IN MS"),
+)
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     findings, told = asyncio.run(diagnose(policy, antiviruses))
     problems = list(find_problems(policy, findings))
-    warnings = [*_leave_out(told, findings), *find_warnings(findings)]
+    warnings = [*_leave_out(told, findings), *find_warnings(policy, findings)]
     if arguments.json:
         plain = {"engines": [f.as_plain() for f in findings], "problems": [asdict(p) for p in problems]}
         print(json.dumps({**plain, "warnings": warnings}, indent=2))
@@ -80,16 +83,23 @@ def find_problems(policy: Policy, findings: list[Finding]) -> Iterator[Problem]:
         if not finding.well:
             consequences = find_consequences(finding, findings, uses)
             yield Problem(f"{finding.antivirus}: {_complain(finding)}", tuple(consequences))
+        elif leaks := tuple(find_leaks(finding, findings, uses)):
+            yield Problem(_complain_of_archives(finding), leaks)
     if policy.require_real_engine and findings and not any(f.coverage is Coverage.FULL for f in findings):
         yield Problem("require-real-engine is set, but there are test signatures only: no gateway will start")
 
 
 def _complain(finding: Finding) -> str:
     if not finding.proven and finding.failure:
-        return finding.failure
+        return finding.failure if finding.engine in finding.failure else f"{finding.engine}: {finding.failure}"
     if finding.eicar is not Status.FOUND:
         return f"{finding.engine}: EICAR was not found but `{finding.eicar}`{_bracket(finding.eicar_detail)}"
     return f"{finding.engine}: a clean object was not free but `{finding.clean}`{_bracket(finding.clean_detail)}"
+
+
+def _complain_of_archives(finding: Finding) -> str:
+    detail = _bracket(finding.zipped_detail)
+    return f"{finding.antivirus}: {finding.engine}: EICAR in a zip archive was not found but `{finding.zipped}`{detail}"
 
 
 def _bracket(detail: str) -> str:
@@ -102,9 +112,12 @@ def _leave_out(told: list[str], findings: list[Finding]) -> Iterator[str]:
     return (text for text in dict.fromkeys(told) if not text.startswith(said))
 
 
-def find_warnings(findings: list[Finding]) -> Iterator[str]:
+def find_warnings(policy: Policy, findings: list[Finding]) -> Iterator[str]:
     """What works, but not as its owner may think; limits too low are told by the engines' keepers themselves."""
+    uses = find_uses(policy)
     for finding in findings:
+        if finding.well and not finding.unpacks and not any(find_leaks(finding, findings, uses)):
+            yield _complain_of_archives(finding)
         if finding.proven and not finding.limit_known:
             size = _spell_size(finding.limit)
             yield f"{finding.antivirus}: {finding.engine}: its limit is not known yet; shown so far: {size}"
@@ -135,11 +148,15 @@ def _row(finding: Finding) -> tuple[str, ...]:
         finding.version or "-",
         "yes" if finding.proven else "NO",
         limit,
-        "found" if finding.eicar is Status.FOUND else f"NOT FOUND: {finding.eicar}",
-        f"{finding.eicar_ms:.1f}",
+        *_spell_infected(finding.eicar, finding.eicar_ms),
+        *_spell_infected(finding.zipped, finding.zipped_ms),
         "free" if finding.clean is Status.FREE else f"NOT FREE: {finding.clean}",
         f"{finding.clean_ms:.1f}",
     )
+
+
+def _spell_infected(status: Status, ms: float) -> tuple[str, str]:
+    return "found" if status is Status.FOUND else f"NOT FOUND: {status}", f"{ms:.1f}"
 
 
 def _spell_size(size: int | None) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from avsluice.consequence import find_consequences
+from avsluice.consequence import find_consequences, find_leaks
 from avsluice.diagnosis import Finding
-from avsluice.engines import find_uses
+from avsluice.engines import Use, find_uses
 from policy.model import Policy
 from policy.verdict import Coverage, Status
 
 
-def make_finding(antivirus: str, eicar: Status, clean: Status, protocol: str = "clamav-net") -> Finding:
+def make_finding(
+    antivirus: str, eicar: Status, clean: Status, protocol: str = "clamav-net", zipped: Status | None = None
+) -> Finding:
     """A finding of an engine that behaves so."""
     return Finding(
         antivirus=antivirus,
@@ -30,23 +33,28 @@ def make_finding(antivirus: str, eicar: Status, clean: Status, protocol: str = "
         eicar=eicar,
         eicar_detail="",
         eicar_ms=1,
+        zipped=zipped or eicar,
+        zipped_detail="",
+        zipped_ms=1,
         clean=clean,
         clean_detail="",
         clean_ms=1,
     )
 
 
+type Judge = Callable[[Finding, Sequence[Finding], Sequence[Use]], Iterator[str]]
+
 DEAD = make_finding("A", Status.ERROR, Status.ERROR)
 WELL = make_finding("B", Status.FOUND, Status.FREE)
 NERVOUS = make_finding("A", Status.FOUND, Status.UNKNOWN)
 
 
-def judge(finding: Finding, *others: Finding, **http: Any) -> list[str]:
-    """The consequences at one http-proxy, whose doc-acl is `http` but for `merge`."""
+def judge(finding: Finding, *others: Finding, find: Judge = find_consequences, **http: Any) -> list[str]:
+    """What `find` finds at one http-proxy, whose doc-acl is `http` but for `merge`."""
     sections = {f.antivirus: {"protocol": "builtin"} for f in (finding, *others)}
     gateway = {"merge": http.pop("merge", "kernun"), "doc-acl": [{"name": "D", "antivirus": list(sections), **http}]}
     policy = Policy.model_validate({"antivirus": sections, "http-proxy": {"H": gateway}})
-    return list(find_consequences(finding, [finding, *others], find_uses(policy)))
+    return list(find(finding, [finding, *others], find_uses(policy)))
 
 
 def test_an_engine_that_works_has_none():
@@ -94,3 +102,37 @@ def test_mail_is_deferred_unless_the_policy_names_error(acls: dict[str, Any], to
     gateway = {"listen": "127.0.0.1:0", "server": "h:25", "use-antivirus": ["A"], "mail-acl": accept, "doc-acl": accept}
     policy = Policy.model_validate({"antivirus": {"A": {"protocol": "builtin"}}, "smtp-proxy": {"S": gateway}})
     assert list(find_consequences(DEAD, [DEAD], find_uses(policy))) == [f"smtp-proxy.S {told}"]
+
+
+@pytest.mark.parametrize(
+    ("zipped", "acl", "leaks"),
+    [
+        (Status.FOUND, {}, False),
+        (Status.FREE, {}, True),
+        (Status.SKIPPED, {}, False),
+        (Status.SKIPPED, {"accept-antivirus-status": ["skipped"]}, True),
+        (Status.ERROR, {"accept-antivirus-status": ["skipped"]}, False),
+    ],
+)
+def test_an_archive_that_nobody_unpacks(zipped: Status, acl: dict[str, Any], leaks: bool):
+    """It passes where the engine calls it free, or the policy accepts what it says."""
+    finding = make_finding("A", Status.FOUND, Status.FREE, zipped=zipped)
+    told = judge(finding, find=find_leaks, **acl)
+    assert told == (["http-proxy.H D would LET EICAR PASS in an archive"] if leaks else [])
+
+
+@pytest.mark.parametrize("protocol", ["clamav-net", "builtin"])
+def test_another_engine_looks_into_the_archive(protocol: str):
+    """Beside one that finds it nothing passes; beside one that does not, it does."""
+    finding = make_finding("A", Status.FOUND, Status.FREE, zipped=Status.FREE)
+    finder = make_finding("B", Status.FOUND, Status.FREE, protocol)
+    blind = make_finding("B", Status.FOUND, Status.FREE, protocol, zipped=Status.FREE)
+    assert judge(finding, finder, find=find_leaks) == []
+    assert len(judge(finding, blind, find=find_leaks)) == 1
+
+
+def test_another_endpoint_looks_into_other_archives():
+    """One of two equal endpoints lets through what it is asked about."""
+    finding = make_finding("A", Status.FOUND, Status.FREE, zipped=Status.FREE)
+    other = make_finding("A", Status.FOUND, Status.FREE)
+    assert len(judge(finding, other, find=find_leaks)) == 1

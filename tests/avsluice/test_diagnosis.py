@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import Any
 
-from avsluice.diagnosis import Finding, examine
+from avsluice.diagnosis import ZIPPED, Finding, examine
 from avsluice.engines import open_engines, started
 from policy.model import Policy
 from policy.verdict import Coverage, Status
 from scanners.fake import FakeClamd, Fault
+from scanners.fake_drweb import FakeDrweb
+from scanners.specimens import EICAR
 
 MIB = 1 << 20
 
 
-async def diagnose(fake: FakeClamd, **section: Any) -> Finding:
-    """The finding on a clamd that does as it is told."""
+async def diagnose(fake: FakeClamd | FakeDrweb, **section: Any) -> Finding:
+    """The finding on an engine that does as it is told."""
     raw = {"protocol": "clamav-net", "address": str(fake.address), "max-checked-size": "4MiB", **section}
     policy = Policy.model_validate({"antivirus": {"C": raw}})
     engines = open_engines(policy, ["C"])
@@ -62,6 +66,31 @@ async def test_an_engine_that_fears_everything():
         finding = await diagnose(fake)
     assert (finding.eicar, finding.clean, finding.well) == (Status.FOUND, Status.UNKNOWN, False)
     assert finding.clean_detail
+
+
+async def test_an_engine_that_unpacks():
+    """It finds EICAR in a zip, too."""
+    async with FakeClamd() as fake:
+        finding = await diagnose(fake)
+    assert (finding.zipped, finding.unpacks) == (Status.FOUND, True)
+
+
+async def test_an_engine_that_does_not_unpack():
+    """The fake drwebd looks at the bytes as they are: EICAR in a deflated zip is `free`, and that is told."""
+    async with FakeDrweb() as fake:
+        finding = await diagnose(fake, protocol="drweb-net")
+    assert (finding.eicar, finding.zipped, finding.unpacks) == (Status.FOUND, Status.FREE, False)
+    plain = finding.as_plain()
+    assert (plain["zipped"], plain["unpacks"]) == ("free", False)
+    assert isinstance(plain["zipped_ms"], float)
+
+
+def test_what_is_zipped_is_what_it_says():
+    """Python's own reader finds EICAR in it, and its bytes are nowhere in the open."""
+    packed = ZIPPED.read(0, ZIPPED.size)
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert archive.read("eicar.com") == EICAR
+    assert EICAR[:20] not in packed
 
 
 async def test_silence_ends_in_time():

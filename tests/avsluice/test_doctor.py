@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from avsluice.__main__ import main
+from tests.real.c_icap_server import CIcapServer
 from tests.real.clamd_server import ClamdServer, run_clamd
+from tests.real.valkey_server import find_port
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +97,61 @@ def test_a_limit_in_clamd_is_told_with_its_setting(tmp_path: Path, capsys: pytes
     assert "2MiB of 5MiB" in out
     assert err.startswith("warning: clamd at ")
     assert "Raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf" in err
+
+
+@pytest.mark.clamd
+@pytest.mark.c_icap
+def test_every_kind_of_real_engine_beside_one_that_is_down(
+    real_clamd: ClamdServer, real_c_icap: CIcapServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """By clamd's three roads and by ICAP, plain and zipped; the one that is down is the only problem."""
+    terms = {"max-checked-size": "2MiB", "timeout": "10s"}
+    (tmp_path / "comm").mkdir(mode=0o755)
+    engines: dict[str, Any] = {
+        "NET": {"protocol": "clamav-net", "address": [str(real_clamd.unix), str(real_clamd.tcp)]},
+        "FILE": {"protocol": "clamav-file", "address": str(real_clamd.unix), "comm-dir": str(tmp_path / "comm")},
+        "ICAP": {"protocol": "icap", "address": str(real_c_icap.tcp), "uri": "/avscan"},
+        "BUILTIN": {"protocol": "builtin"},
+        "DOWN": {"protocol": "icap", "address": f"127.0.0.1:{find_port()}", "uri": "/avscan"},
+    }
+    policy = write_policy(tmp_path, {name: section | terms for name, section in engines.items()})
+    assert main(["doctor", "--json", policy]) == 1
+    told = json.loads(capsys.readouterr().out)
+    names = ["NET", "NET", "FILE", "ICAP", "BUILTIN", "DOWN"]
+    assert [e["antivirus"] for e in told["engines"]] == names
+    assert [(e["eicar"], e["zipped"], e["clean"]) for e in told["engines"][:5]] == [("found", "found", "free")] * 5
+    assert [(e["proven"], e["well"], e["limit"]) for e in told["engines"][:5]] == [(True, True, 2 << 20)] * 5
+    assert all(e["version"] and e["eicar_ms"] > 0 for e in told["engines"][:5])
+    (problem,) = told["problems"]
+    assert problem["text"].startswith("DOWN: icap://127.0.0.1:")
+    assert problem["consequences"] == ["http-proxy.H D goes by what NET and FILE and ICAP says"]
+
+
+@pytest.mark.clamd
+def test_a_clamd_that_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Stopped, it answers nobody: a problem within `timeout`, that names the endpoint."""
+    with run_clamd() as server:
+        server.signal(signal.SIGSTOP)
+        section = {"protocol": "clamav-net", "address": str(server.unix), "timeout": "500ms"}
+        assert main(["doctor", write_policy(tmp_path, {"C": section})]) == 1
+    out, err = capsys.readouterr()
+    assert (out.count("NOT FOUND: error"), out.count("NOT FREE: error")) == (2, 1)
+    assert err.startswith(f"problem: C: clamd at {server.unix} by FILDES: no proof within 0.5 s\n")
+    assert err.endswith("\n    http-proxy.H D refuses whatever it checks\n")
+
+
+@pytest.mark.clamd
+def test_archives_that_clamd_does_not_look_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """`ScanArchive no`: EICAR is found, but not in a zip, and the gateway would let that pass."""
+    with run_clamd({"ScanArchive": "no"}) as server:
+        section = {"protocol": "clamav-net", "address": str(server.unix), "max-checked-size": "2MiB"}
+        policy = write_policy(tmp_path, {"C": section})
+        assert main(["doctor", policy]) == 1
+        alone = capsys.readouterr()
+        beside = write_policy(tmp_path, {"C": section, "B": {"protocol": "builtin", "max-checked-size": "2MiB"}})
+        assert main(["doctor", beside]) == 0
+        helped = capsys.readouterr()
+    text = f"C: clamd at {server.unix} by FILDES: EICAR in a zip archive was not found but `free`"
+    assert "NOT FOUND: free" in alone.out
+    assert alone.err == f"problem: {text}\n    http-proxy.H D would LET EICAR PASS in an archive\n"
+    assert f"warning: {text}\n" in helped.err
