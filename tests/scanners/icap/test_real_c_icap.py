@@ -14,12 +14,14 @@ import pytest
 import trustme
 
 from policy.address import Address
+from policy.model import Policy
 from policy.verdict import ScanReport, Status
 from scanners.antivirus import Antivirus
 from scanners.body import MemoryBody, SparseBody
 from scanners.endpoint import Endpoint
 from scanners.engine import Answer
 from scanners.icap.net import Icap, Preview
+from scanners.registry import open_antivirus
 from scanners.specimens import EICAR
 from tests.real.c_icap_server import CIcapServer, run_c_icap
 from tests.real.clamd_server import TESTFILES, ClamdServer, run_clamd
@@ -27,6 +29,7 @@ from tests.scanners.scripted import make_antivirus, terms
 
 pytestmark = [pytest.mark.clamd, pytest.mark.c_icap]
 
+DOCS = Path(__file__).parents[3] / "docs" / "engines.md"
 MIB = 1 << 20
 EVERY_TYPE = {
     "virus_scan.ScanFileTypes": "TEXT DATA EXECUTABLE ARCHIVE GRAPHICS STREAM DOCUMENT",
@@ -45,19 +48,37 @@ def started(address: Address, service: str = "/avscan", *, most: int = MIB, with
 @pytest.mark.parametrize("preview", Preview)
 @pytest.mark.parametrize("service", ["/avscan", "/virus_scan"])
 async def test_every_container_of_the_test_set(real_clamd: ClamdServer, preview: Preview, service: str) -> None:
-    """Each of ClamAV's own test containers is found, with a preview, with ieof, and without either."""
+    """All 44 of ClamAV's own test files are found by the hash of what is in them, by name: with a preview, with ieof,
+    and without either."""
     with run_c_icap(Path(str(real_clamd.unix)), EVERY_TYPE) as server:
         answers = await check_containers(server, service, preview)
-    assert len(answers) > 40
+    assert len(answers) >= 44
     assert {name: answer for name, answer in answers.items() if answer.status is not Status.FOUND} == {}
+    assert {answer.virus for answer in answers.values()} == {"Clam-Test.UNOFFICIAL"}
 
 
 @pytest.mark.skipif(not TESTFILES.exists(), reason="clamav-testfiles is not installed: make servers")
-async def test_the_test_set_with_debians_file_types(real_c_icap: CIcapServer) -> None:
+@pytest.mark.parametrize("service", ["/avscan", "/virus_scan"])
+async def test_the_test_set_with_debians_file_types(real_c_icap: CIcapServer, service: str) -> None:
     """By Debian's own ScanFileTypes the PDF among them is not scanned: skipped, and not free."""
-    answers = await check_containers(real_c_icap, "/avscan", Preview.PART)
+    answers = await check_containers(real_c_icap, service, Preview.PART)
     missed = {name: answer.status for name, answer in answers.items() if answer.status is not Status.FOUND}
     assert missed == {"clam.pdf": Status.SKIPPED}
+
+
+@pytest.mark.skipif(not TESTFILES.exists(), reason="clamav-testfiles is not installed: make servers")
+async def test_an_infected_pdf_at_the_gateways(real_clamd: ClamdServer, real_c_icap: CIcapServer) -> None:
+    """As a policy opens the engine: skipped with Debian's types, found with those of docs/engines.md."""
+    line = next(line for line in DOCS.read_text().splitlines() if line.startswith("virus_scan.ScanFileTypes "))
+    key, value = line.partition("#")[0].strip().split(" ", 1)
+    pdf = MemoryBody((TESTFILES / "clam.pdf").read_bytes())
+    with run_c_icap(Path(str(real_clamd.unix)), {key: value}) as widened:
+        for server, status in ((real_c_icap, Status.SKIPPED), (widened, Status.FOUND)):
+            section = {"protocol": "icap", "address": str(server.tcp), "uri": "/avscan", "max-checked-size": "1MiB"}
+            antivirus = open_antivirus(Policy.model_validate({"antivirus": {"I": section}}), ["I"])["I"]
+            await antivirus.start()
+            assert (await antivirus.check(pdf)).status is status
+            await antivirus.close()
 
 
 async def check_containers(server: CIcapServer, service: str, preview: Preview) -> dict[str, Answer]:
