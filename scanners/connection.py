@@ -95,6 +95,6 @@ async def send(sock: socket.socket, data: bytes) -> bool:
 
 
 def stop_sending(sock: socket.socket) -> None:
-    """No more will be sent; also wakes whoever waits for room to send. Never raises."""
+    """No more will be sent. Wakes whoever waits for room to send over TCP, but not over a Unix socket. Never raises."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)

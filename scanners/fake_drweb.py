@@ -62,12 +62,13 @@ class DrwebFault(StrEnum):
     CLOSE = "close"  # the connection ends after the object, without a reply
     CLOSE_MIDWAY = "close-midway"  # the connection ends before the object (by path: as CLOSE)
     RESET = "reset"  # the connection is reset after the object
-    EARLY_CLEAN = "early-clean"  # clean is said before the object is there (by path: as BLIND)
+    EARLY_CLEAN = "early-clean"  # clean is said before the object is there, and the end (by path: as BLIND)
+    EARLY_TAKEN = "early-taken"  # the same, but the object is taken after that
 
 
 _CLEAN_REPLY = reply(Code.IS_CLEAN)
 _FOUR_BILLION = word(Code.IS_CLEAN) + word(0xFFFF_FFFF)
-_MIDWAY = (DrwebFault.CLOSE_MIDWAY, DrwebFault.EARLY_CLEAN)
+_MIDWAY = (DrwebFault.CLOSE_MIDWAY, DrwebFault.EARLY_CLEAN, DrwebFault.EARLY_TAKEN)
 _SCRIPTS = {
     DrwebFault.HALF_CODE: _CLEAN_REPLY[:2],
     DrwebFault.CODE_ONLY: _CLEAN_REPLY[:4],
@@ -213,7 +214,7 @@ class FakeDrweb:
         size = await client.read_word("the size")
         head = await client.read(min(size, 1), "the object")
         if size and self.fault in _MIDWAY and not self._spared(head):
-            await self._send(client, _CLEAN_REPLY if self.fault is DrwebFault.EARLY_CLEAN else b"")
+            await self._strike_midway(client)
             return
         code, sha256 = await self._scan_stream(client, size, head)
         await self._answer(client, Request(command=Command.SCAN, flags=flags, size=size, sha256=sha256), code)
@@ -283,6 +284,11 @@ class FakeDrweb:
                     await client.send(counted(b"x" * 4096))
             case fault:
                 await self._send(client, _SCRIPTS.get(fault, _CLEAN_REPLY))
+
+    async def _strike_midway(self, client: Client) -> None:
+        await self._send(client, b"" if self.fault is DrwebFault.CLOSE_MIDWAY else _CLEAN_REPLY)
+        if self.fault is DrwebFault.EARLY_TAKEN:
+            await client.hear_rest()
 
     async def _send(self, client: Client, said: bytes) -> None:
         for start in range(0, len(said), self.segment):

@@ -109,6 +109,7 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._rest = b""
 
     async def read(self, length: int, what: str) -> bytes:
         """Exactly these bytes; Refused where they do not come."""
@@ -129,10 +130,11 @@ class Client:
             await asyncio.sleep(0)
 
     async def watch(self, seconds: float | None) -> None:
-        """The time passes; ConnectionError once the client goes, or says more."""
+        """The time passes; ConnectionError once the client goes. What it says by then is `hear_rest`'s."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._reader.read(1)
+                while part := await self._reader.read(READ):
+                    self._rest = self._rest or part
                 raise ConnectionError
 
     async def hear_rest(self) -> bytes:
@@ -141,10 +143,9 @@ class Client:
             return b""
         self._writer.write_eof()
         async with asyncio.timeout(_REST_WITHIN):
-            rest = await self._reader.read(READ)
-            while await self._reader.read(READ):
-                pass
-        return rest
+            while part := await self._reader.read(READ):
+                self._rest = self._rest or part
+        return self._rest
 
     def reset(self) -> None:
         """RST, where there is such a thing (TCP)."""

@@ -35,22 +35,32 @@ async def scan_path(address: Address, path: bytes) -> Exchange[Reply]:
 async def converse[T](address: Address, incoming: Incoming[T], parts: Iterable[bytes]) -> Exchange[T]:
     """Sends the parts of one request and hears one reply."""
     with contextlib.closing(await connect(address)) as sock:
-        # This task never outlives the call: it is awaited below, or ended and awaited.
-        listening = asyncio.get_running_loop().create_task(_listen(sock, incoming))
+        loop = asyncio.get_running_loop()
+        # These tasks never outlive the call: they are ended and awaited below.
+        listening = loop.create_task(_listen(sock, incoming))
+        sending = loop.create_task(_send_all(sock, parts))
         try:
-            # Once it has spoken nobody takes our bytes: wakes a sender that waits for room.
-            listening.add_done_callback(lambda _: stop_sending(sock))
-            delivered = True
-            for part in parts:
-                delivered = not listening.done() and await send(sock, part)
-                if not delivered:
-                    break
+            await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+            delivered = sending.done() and sending.result()
             await listening
+            # Once it has spoken nobody need take our bytes, and a sender that waits for room would wait on: nothing
+            # but its end wakes one on a Unix socket.
+            sending.cancel()
+            stop_sending(sock)
             ended = await _await_end(sock, incoming)
             return Exchange(incoming.reply, incoming.problem, delivered, incoming.surplus, ended)
         finally:
             listening.cancel()
-            await asyncio.wait([listening])
+            sending.cancel()
+            await asyncio.gather(listening, sending, return_exceptions=True)
+
+
+async def _send_all(sock: socket.socket, parts: Iterable[bytes]) -> bool:
+    """Whether all was taken."""
+    for part in parts:
+        if not await send(sock, part):
+            return False
+    return True
 
 
 def _parts(body: Body) -> Iterator[bytes]:

@@ -181,6 +181,7 @@ SCRIPTS = {
     DrwebFault.CLOSE: "",
     DrwebFault.CLOSE_MIDWAY: "",
     DrwebFault.EARLY_CLEAN: "00100000 00000000",
+    DrwebFault.EARLY_TAKEN: "00100000 00000000",
 }
 
 

@@ -225,12 +225,19 @@ class TestFaults:
         await endpoint.close()
 
     @pytest.mark.parametrize("family", ["tcp", "unix"])
-    async def test_an_early_clean_is_no_answer(self, family: str, short_directory: Path) -> None:
-        """Clean before the object was taken is an error."""
+    @pytest.mark.parametrize(
+        ("fault", "size"),
+        # A small object that is taken all the same has left our hands by then: nobody could tell.
+        [(DrwebFault.EARLY_CLEAN, MIB), (DrwebFault.EARLY_CLEAN, 4 * LARGE), (DrwebFault.EARLY_TAKEN, 4 * LARGE)],
+    )
+    async def test_an_early_clean_is_no_answer(
+        self, family: str, fault: DrwebFault, size: int, short_directory: Path
+    ) -> None:
+        """Clean before the object was taken is an error, whether the daemon throws the rest away or takes it."""
         async with FakeDrweb(short_directory / "s" if family == "unix" else None) as fake:
-            fake.fault = DrwebFault.EARLY_CLEAN
+            fake.fault = fault
             for _ in range(5):
-                answer = await DrwebNet(fake.address).ask(MemoryBody(b"x" * 4 * LARGE))
+                answer = await DrwebNet(fake.address).ask(MemoryBody(b"x" * size))
                 assert answer.status is Status.ERROR
 
     async def test_a_body_that_ends_early_is_an_error(self, stand: Stand) -> None:
@@ -247,6 +254,23 @@ class TestFaults:
         await stand.fake.idle()
         aborted = [why.partition(" after ")[0] for why in stand.fake.aborted]
         assert aborted == (["the object ends"] if isinstance(stand.engine, DrwebNet) else [])
+
+    @pytest.mark.parametrize(("code", "status"), [(Code.KNOWN_VIRUS, Status.FOUND), (Code.IS_CLEAN, Status.ERROR)])
+    async def test_a_daemon_that_takes_no_more(self, short_directory: Path, code: Code, status: Status) -> None:
+        """One that has spoken and reads no further is not waited for: found counts at once, clean does not."""
+        ends = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(16)
+            writer.write(reply(code))
+            await ends.wait()
+            writer.close()
+
+        path = str(short_directory / "s")
+        async with await asyncio.start_unix_server(serve, path), asyncio.timeout(5):
+            answer = await DrwebNet(Address(unix=path)).ask(MemoryBody(b"x" * LARGE))
+            ends.set()
+        assert answer.status is status
 
     async def test_a_daemon_that_keeps_its_connection(self, short_directory: Path) -> None:
         """Nobody wrote down who ends the connection: a whole reply is believed a moment after its last byte."""
