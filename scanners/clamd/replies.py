@@ -51,6 +51,12 @@ def judge(said: Exchange, subject: re.Pattern[bytes], terminator: bytes = b"\0")
     return worst if worst.status is not Status.FREE else _doubt_free(said, len(answers))
 
 
+def read_version(reply: bytes) -> str:
+    """The answer to VERSION, e.g. `ClamAV 1.4.6/27000/Sun Nov 22 ...`; "" where it is none."""
+    words = reply.removesuffix(b"\0")
+    return printable(words) if words.startswith(b"ClamAV ") else ""
+
+
 def _judge_line(line: bytes, subject: re.Pattern[bytes]) -> Answer:
     if line.endswith(b": OK") and subject.fullmatch(line.removesuffix(b": OK")):
         return Answer(Status.FREE)

@@ -12,10 +12,9 @@ import contextlib
 import os
 import socket
 
-from scanners.clamd.replies import REPLY_LIMIT, TIMED_OUT, Exchange
+from scanners.clamd.replies import REPLY_LIMIT, TIMED_OUT, Exchange, read_version
 from scanners.connection import Address, connect, send, stop_sending
 from scanners.engine import Body
-from scanners.printable import printable
 
 CHUNK = 256 * 1024
 _PIECE = 4096
@@ -36,8 +35,7 @@ async def ask_version(address: Address) -> str:
         said = await send_command(address, b"VERSION")
     except OSError:
         return ""
-    words = said.reply.removesuffix(b"\0")
-    return printable(words) if words.startswith(b"ClamAV ") else ""
+    return read_version(said.reply)
 
 
 async def send_descriptor(address: Address, body: Body) -> Exchange:

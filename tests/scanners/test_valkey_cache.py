@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ from scanners.cache import VerdictCache
 from scanners.endpoint import Endpoint
 from scanners.engine import Answer
 from scanners.pool import Pool
-from scanners.valkey_cache import LATEST, ValkeyStore
+from scanners.valkey_cache import LATEST, ValkeyStore, _compose, _parse
 from scanners.valkey_client import connect
 from tests.real.valkey_server import ValkeyServer, find_valkey, run_valkey
+from tests.scanners.fuzzing import fuzz, spoil
 from tests.scanners.scripted import CLEAN, FREE, INFECTED, ScriptedEngine, terms
 
 VIRUS = Answer(Status.FOUND, virus="Eicar", detail="Eicar FOUND")
@@ -334,3 +336,25 @@ class TestRealServer:
         antivirus = await started(ValkeyStore(connect(ValkeyUrl.parse("valkey://127.0.0.1:1"))), ScriptedEngine())
         assert (await antivirus.check(CLEAN)).status is Status.FREE
         await antivirus.close()
+
+
+KEY, TICKET = f"{32 * 'e'}:{64 * 'a'}:100", "0123456789abcdef"
+ENTRIES = [_compose(answer, TICKET, KEY).encode() for answer in (FREE, FREE, VIRUS)]
+WORDS = [b"\0", b"free", b"found", b"error", TICKET.encode(), KEY.encode(), b"fre", b"\xff", *ENTRIES]
+
+
+def test_garbage_is_never_free() -> None:
+    """Spoilt entries: free is exactly the one that was written for this very object, scope and edition."""
+    seen: set[Status | None] = set()
+    clean = b"\0".join((TICKET.encode(), KEY.encode(), b"free", b"", b""))
+
+    def trial(chance: random.Random) -> None:
+        entry = spoil(chance, chance.choice(ENTRIES), WORDS)
+        answer = _parse(entry, TICKET, KEY)
+        assert (answer == FREE) == (entry == clean), entry
+        assert answer is None or answer.status in (Status.FREE, Status.FOUND), entry
+        assert answer is None or (answer.status is Status.FOUND) == bool(answer.virus), entry
+        seen.add(answer and answer.status)
+
+    assert fuzz(trial) > 0
+    assert seen == {None, Status.FREE, Status.FOUND}

@@ -7,6 +7,8 @@ import re
 
 from policy.verdict import Status
 from scanners.body import MemoryBody
+from scanners.icap.headers import BadReply
+from scanners.icap.options import PREVIEW_LIMIT, TTL_LIMIT, read_service
 from scanners.icap.talks import CheckTalk, OptionsTalk
 from tests.scanners.fuzzing import cut, fuzz, spoil
 from tests.scanners.icap.test_verdict import BODY, FORBIDDEN, HTTP, INFECTED, PAGE, echo, icap
@@ -155,19 +157,41 @@ def test_garbage_is_never_free() -> None:
 OPTIONS = [
     b'ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nISTag: "x"\r\nPreview: 10\r\nEncapsulated: null-body=0\r\n\r\n',
     b"ICAP/1.0 200 OK\r\nEncapsulated: opt-body=0\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"ICAP/1.0 200 OK\r\nOptions-TTL: 60\r\nMax-Connections: 5\r\nTransfer-Ignore: bin\r\nTransfer-Complete: *\r\n\r\n",
     b"ICAP/1.0 404 x\r\n\r\n",
+]
+OPTIONS_WORDS = [
+    *(b"Preview: 0\r\n", b"Preview: 99999999999\r\n", b"Options-TTL: -1\r\n", b"Max-Connections: 0\r\n"),
+    *(b"Transfer-Ignore: *\r\n", b"Transfer-Preview: *\r\n", b"Methods: REQMOD\r\n", b"Service: \xe2\x80\xae\r\n"),
 ]
 
 
 def test_garbage_never_hangs_or_breaks_options() -> None:
-    """Near-replies to OPTIONS: a reply or a failure, and nothing else."""
+    """Near-replies to OPTIONS: a service within our bounds or a failure, and nothing else."""
+    seen: set[bool] = set()
+    refused: set[Status] = set()
 
     def trial(chance: random.Random) -> None:
         talk = OptionsTalk()
-        for part in cut(chance, spoil(chance, chance.choice(OPTIONS), WORDS)):
+        for part in cut(chance, spoil(chance, chance.choice(OPTIONS), WORDS + OPTIONS_WORDS)):
             if not talk.over:
                 talk.feed(part, flushed=True)
         talk.end("the connection ended")
         assert (talk.head is None) != (talk.failure is None)
+        if talk.head is None:
+            return
+        try:
+            service = read_service(talk.head)
+        except BadReply as bad:
+            refused.add(bad.status)
+        else:
+            assert service.preview is None or 0 <= service.preview <= PREVIEW_LIMIT
+            assert 1 <= service.ttl <= TTL_LIMIT
+            assert service.connections is None or service.connections > 0
+            assert service.version.isprintable()
+            assert len(service.version) <= 255
+            seen.add(service.ignores)
 
     assert fuzz(trial) > 0
+    assert seen == {False, True}
+    assert refused == {Status.ERROR, Status.UNKNOWN}
