@@ -252,7 +252,9 @@ def main() -> None:
     about = f"{machine}, load {load:.1f} before and {os.getloadavg()[0]:.1f} after, {options.rounds} rounds"
     print(f"{about}\n\n{report}")
     if options.write is not None:
-        options.write.write_text(f"# What a check costs\n\n{about}.\n\n{report}\n")
+        # What stands below a heading of its own is written by others.
+        _, heading, others = (options.write.read_text() if options.write.exists() else "").partition("\n## ")
+        options.write.write_text(f"# What a check costs\n\n{about}.\n\n{report}\n{heading}{others}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ at; whoever cannot pay stops the whole scan, and the object is `skipped`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MAX_DEPTH = 12
@@ -30,30 +31,42 @@ class Excess(Exception):
 
 @dataclass
 class Budget:
-    """Unpacked bytes, members and seconds for one object; `stopped` is set by another thread to give up."""
+    """Unpacked bytes, copied bytes, members and seconds for one object; `stopped` is asked often, and tells that nobody
+    wants to know any more."""
 
     unpacked: int = 256 * 1024 * 1024
+    copied: int = 512 * 1024 * 1024
     members: int = 10_000
     seconds: float = 10.0
-    stopped: bool = False
+    stopped: Callable[[], bool] | None = None
     _deadline: float | None = field(init=False, default=None)
 
     def tick(self) -> None:
         """Called for every chunk of anything."""
-        if self.stopped:
+        if self.stopped is not None and self.stopped():
             raise Excess("given up")
+        if self.left() < 0:
+            raise Excess(f"not unpacked within {self.seconds:g} s")
+
+    def left(self) -> float:
+        """Seconds; negative where there are none left."""
         now = time.monotonic()
         if self._deadline is None:
-            # From the first byte on: waiting for a thread is not unpacking.
+            # From the first byte on: waiting for one's turn is not unpacking.
             self._deadline = now + self.seconds
-        if now > self._deadline:
-            raise Excess(f"not unpacked within {self.seconds:g} s")
+        return self._deadline - now
 
     def pay(self, unpacked: int) -> None:
         """Called for what an unpacker produced."""
         self.unpacked -= unpacked
         if self.unpacked < 0:
             raise Excess("unpacks to too much")
+
+    def copy(self, size: int) -> None:
+        """Called for what is laid down once more, to be looked at as a whole."""
+        self.copied -= size
+        if self.copied < 0:
+            raise Excess("takes too much room")
 
     def enter(self) -> None:
         """Called for every member of an archive."""

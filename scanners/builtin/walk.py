@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Protocol
 
 from policy.verdict import Status
 from scanners.builtin import tar, zip
@@ -23,16 +23,27 @@ _MEMORY = 1024 * 1024
 HEAD = tar.BLOCK
 
 
-class _Spooled:
-    """A nested zip file, which must be read at any place: memory first, then an unlinked file."""
+class Rules(Protocol):
+    """Whoever looks at a layer as a whole; `scanners.builtin.yara.Matcher` does."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
+    def match(self, layer: bytes | str, seconds: float) -> str | None:
+        """The name of what is found in the bytes, or in the file at that path. Excess where it takes longer."""
+
+
+class _Spooled:
+    """A layer that must be read at any place: memory first, then an unlinked file."""
+
+    def __init__(self, file: tempfile.SpooledTemporaryFile[bytes], size: int) -> None:
         self._file = file
         self.size = size
 
     def read(self, offset: int, size: int) -> bytes:
         self._file.seek(offset)
         return self._file.read(size)
+
+    def fileno(self) -> int:
+        self._file.flush()
+        return self._file.fileno()
 
 
 def is_plain(file: zip.Seekable) -> bool:
@@ -54,11 +65,13 @@ def _opens(head: bytes) -> str:
 
 
 class Walk:
-    """One object's scan; blocking, so for a thread of its own unless the object is small and plain."""
+    """One object's scan; blocking, so for a process of its own unless the object is small and plain, and there are no
+    rules."""
 
-    def __init__(self, signatures: Signatures, budget: Budget) -> None:
+    def __init__(self, signatures: Signatures, budget: Budget, rules: Rules | None = None) -> None:
         self._signatures = signatures
         self._budget = budget
+        self._rules = rules
         self._reasons: list[Exception] = []
 
     def scan(self, file: zip.Seekable) -> Answer:
@@ -77,6 +90,32 @@ class Walk:
 
     def _look(self, chunks: Iterator[bytes], depth: int, file: zip.Seekable | None = None) -> None:
         """One layer and all below it; `file` where it can be read at any place."""
+        if self._rules is None:
+            self._search(chunks, depth, file)
+        elif file is not None:
+            self._match(self._rules, file)
+            self._search(chunks, depth, file)
+        else:
+            with tempfile.SpooledTemporaryFile(max_size=_MEMORY, prefix="sluice-") as copy:
+                self._search(self._copied(chunks, copy), depth)
+                self._match(self._rules, _Spooled(copy, copy.tell()))
+
+    def _copied(self, chunks: Iterator[bytes], copy: IO[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._budget.copy(len(chunk))
+            copy.write(chunk)
+            yield chunk
+
+    def _match(self, rules: Rules, file: zip.Seekable) -> None:
+        self._budget.tick()
+        if file.size > _MEMORY and (descriptor := getattr(file, "fileno", None)) is not None:
+            layer: bytes | str = f"/dev/fd/{descriptor()}"
+        else:
+            layer = file.read(0, file.size)
+        if name := rules.match(layer, self._budget.left()):
+            raise Found(name)
+
+    def _search(self, chunks: Iterator[bytes], depth: int, file: zip.Seekable | None = None) -> None:
         stream = Stream(sift(chunks, self._signatures))
         try:
             kind = _opens(stream.peek(HEAD))
