@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from avsluice.engines import used_names
 from policy.lint import lint
 from policy.load import PolicyError, Problem, load_with_source
+from policy.model import Builtin, Policy
+from policy.section import Problems
+from scanners.builtin.compilation import compile_rules
+from scanners.builtin.engine import read_hashes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +44,34 @@ def _count(number: int, noun: str) -> str:
 
 
 def find_warnings(path: Path) -> list[Problem]:
-    """The lint of a policy that loads, in the order of the file; PolicyError where it does not."""
+    """The lint of a policy that loads, and whose used engines can read what it gives them, in the order of the file;
+    PolicyError where it does not."""
     policy, source = load_with_source(path)
+    if problems := [source.problem(loc, text) for loc, text in _find_unreadable(policy)]:
+        raise PolicyError(problems)
     found = [source.problem(loc, f"warning: {text}") for loc, text in lint(policy)]
     return sorted(found, key=lambda p: (p.line, p.col, p.text))
+
+
+def _find_unreadable(policy: Policy) -> Problems:
+    for name in used_names(policy):
+        section = policy.antivirus[name]
+        if isinstance(section, Builtin):
+            for key, problems in (("hashes", _judge_hashes(section)), ("yara-rules", _judge_rules(section))):
+                yield from ((("antivirus", name, key), problem) for problem in problems)
+
+
+def _judge_hashes(section: Builtin) -> Iterator[str]:
+    try:
+        if section.hashes is not None:
+            read_hashes(section.hashes)
+    except (ValueError, OSError) as why:
+        yield str(why)
+
+
+def _judge_rules(section: Builtin) -> Iterator[str]:
+    try:
+        if section.yara_rules is not None:
+            compile_rules(section.yara_rules)
+    except (ValueError, OSError) as why:
+        yield from str(why).splitlines()

@@ -68,8 +68,8 @@ def _engine_files(raw: Mapping[str, Any], enabled: Mapping[Loc, Any], base: Path
         if str(section.get("protocol")) in ("clamav-file", "drweb-file"):
             directory = section.get("comm-dir", "/data/tmp/antivirus")
             yield from _directory((*where, "comm-dir"), directory, base)
-        for key in ("hashes", "yara-rules"):
-            yield from _file((*where, key), None if section.get(key) == "none" else section.get(key), base)
+        for key, kind in (("hashes", "file"), ("yara-rules", "file or directory")):
+            yield from _file((*where, key), None if section.get(key) == "none" else section.get(key), base, kind)
         yield from _file((*where, "tls", "ca"), _get(section, "tls", "ca"), base)
 
 
@@ -106,19 +106,20 @@ def _directory(loc: Loc, name: object, base: Path) -> Problems:
         yield loc, f"{path} cannot be looked at: {bad.strerror}"
 
 
-def _file(loc: Loc, name: object, base: Path) -> Problems:
+def _file(loc: Loc, name: object, base: Path, kind: str = "file") -> Problems:
     if not isinstance(name, str) or "\0" in name:
         return
     path = _path(name, base)
     try:
+        directory = kind != "file" and path.is_dir()
         if not path.exists():
-            yield loc, f"{path} does not exist; create it, or write another file"
-        elif not path.is_file():
-            yield loc, f"{path} is no file; write one"
-        elif not os.access(path, os.R_OK):
+            yield loc, f"{path} does not exist; create it, or write another {kind}"
+        elif not path.is_file() and not directory:
+            yield loc, f"{path} is no {kind}; write one"
+        elif not os.access(path, os.R_OK | os.X_OK if directory else os.R_OK):
             yield (
                 loc,
-                f"{path} is not readable for us; change its mode, or write another file",
+                f"{path} is not readable for us; change its mode, or write another {kind}",
             )
     except OSError as bad:
         yield loc, f"{path} cannot be looked at: {bad.strerror}"

@@ -14,6 +14,7 @@ from policy.model.antivirus import AnyAntivirus, Auto, Builtin, ClamavFile, Clam
 from policy.model.stores import Cache as CacheTerms
 from scanners.antivirus import Antivirus, RealEngineMissing
 from scanners.auto import AutoPool, find_places
+from scanners.builtin.compilation import compile_rules
 from scanners.builtin.engine import Builtin as BuiltinEngine
 from scanners.builtin.engine import read_hashes
 from scanners.cache import VerdictCache
@@ -114,10 +115,9 @@ def _open_icap(section: Icap) -> Pool:
 
 
 def _open_builtin(section: Builtin) -> Pool:
-    if section.yara_rules is not None:
-        raise ValueError("yara-rules are not built yet; take the key out")
     hashes = read_hashes(section.hashes) if section.hashes is not None else None
-    return Pool([Endpoint([BuiltinEngine(hashes)], _terms(section))])
+    rules = compile_rules(section.yara_rules) if section.yara_rules is not None else None
+    return Pool([Endpoint([BuiltinEngine(hashes, rules)], _terms(section))])
 
 
 def _open_auto(section: Auto) -> Pool:

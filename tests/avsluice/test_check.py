@@ -43,3 +43,22 @@ def test_a_missing_file_is_an_error(capsys: pytest.CaptureFixture[str]):
     """A file that is not there is told in the same form."""
     assert main(["check", "/no/such.yaml"]) == 2
     assert capsys.readouterr().out == "/no/such.yaml:1:1: file: does not exist\n"
+
+
+def test_what_an_engine_cannot_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Bad YARA rules and digests are told with their own file and line, at the policy's key."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/a.yar").write_text("rule A { condition: foo }\nrule B { condition: bar }\n")
+    (tmp_path / "hashes").write_text("abc\n")
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "antivirus:\n  B:\n    protocol: builtin\n    yara-rules: rules\n    hashes: hashes\n"
+        "http-proxy:\n  H:\n    listen: 127.0.0.1:8080\n    doc-acl:\n      - {name: D, antivirus: [B]}\n"
+    )
+    assert main(["check", str(path)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.replace(str(tmp_path), "")[:60] for line in lines] == [
+        "/p.yaml:4:5: antivirus.B.yara-rules: /rules/a.yar:1:21: unkn",
+        "/p.yaml:4:5: antivirus.B.yara-rules: /rules/a.yar:2:21: unkn",
+        "/p.yaml:5:5: antivirus.B.hashes: /hashes:1: not a SHA-256 di",
+    ]

@@ -91,3 +91,23 @@ def test_a_path_that_cannot_be_looked_at_is_told(tmp_path: Path):
     data = policy(tls={"certificate": "x" * 5000})
     data["quarantine"] = {"directory": "y" * 5000}
     assert set(places(data, tmp_path)) >= {"http-proxy.H.tls.certificate", "quarantine.directory"}
+
+
+def test_yara_rules_are_a_file_or_a_directory(tmp_path: Path):
+    """Either satisfies; neither is an error that says so."""
+    data = {
+        "antivirus": {"A": {"protocol": "builtin", "yara-rules": "rules"}},
+        "http-proxy": {"H": {"doc-acl": [{"name": "D", "antivirus": ["A"]}]}},
+    }
+    (problem,) = missing_files(data, tmp_path)
+    assert problem == (
+        ("antivirus", "A", "yara-rules"),
+        f"{tmp_path / 'rules'} does not exist; create it, or write another file or directory",
+    )
+    (tmp_path / "rules").mkdir()
+    assert places(data, tmp_path) == []
+    (tmp_path / "rules").rmdir()
+    (tmp_path / "rules").write_text("")
+    assert places(data, tmp_path) == []
+    data["antivirus"]["A"] = {"protocol": "builtin", "hashes": "."}
+    assert [text for _, text in missing_files(data, tmp_path)] == [f"{tmp_path} is no file; write one"]

@@ -109,10 +109,27 @@ async def test_a_bad_file_of_hashes_is_named(tmp_path: Path, text: str | None, p
         open_antivirus(made, ["B"])
 
 
-async def test_yara_rules_are_not_built() -> None:
-    """A key that would do nothing is refused."""
-    made = policy({"B": {"protocol": "builtin", "yara-rules": "x.yar"}})
-    with pytest.raises(EngineUnusable, match="antivirus B: yara-rules"):
+async def test_yara_rules_are_found(tmp_path: Path) -> None:
+    """`yara-rules` of the built-in engine is a file of rules; the version tells them apart."""
+    (tmp_path / "x.yar").write_text('rule Secret { strings: $s = "secret plan" condition: $s }')
+    section = {"protocol": "builtin", "yara-rules": str(tmp_path / "x.yar"), "max-checked-size": "2MiB"}
+    antivirus = open_antivirus(policy({"B": section}), ["B"])["B"]
+    await antivirus.start()
+    report = await antivirus.check(MemoryBody(b"a secret plan"))
+    assert (report.status, report.virus) == (Status.FOUND, "Secret")
+    assert (await antivirus.check(CLEAN)).status is Status.FREE
+    assert ", yara-x " in report.version
+    assert ", 1 rules " in report.version
+    await antivirus.close()
+
+
+@pytest.mark.parametrize(("text", "problem"), [("rule X {", r"x\.yar:1:9: syntax error"), (None, "No such file")])
+async def test_bad_yara_rules_are_named(tmp_path: Path, text: str | None, problem: str) -> None:
+    """Rules that cannot be compiled are an error with section, file and line, before anything starts."""
+    if text is not None:
+        (tmp_path / "x.yar").write_text(text)
+    made = policy({"B": {"protocol": "builtin", "yara-rules": str(tmp_path / "x.yar")}})
+    with pytest.raises(EngineUnusable, match=rf"antivirus B: .*{problem}"):
         open_antivirus(made, ["B"])
 
 
