@@ -18,12 +18,13 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from scanners.engine import Body
+from policy.verdict import Status
+from scanners.engine import Answer, Body
 
 _log = logging.getLogger("avsluice.scanners")
 
@@ -56,6 +57,15 @@ class CommDir:
 
     def __str__(self) -> str:
         return self._directory
+
+    async def ask(self, body: Body, scan: Callable[[bytes], Awaitable[Answer]]) -> Answer:
+        """What `scan` answers about the path that the body has for the engine. OSError as of `lay_down`, and where `free`
+        was said of a file that does not stand there any more as we wrote it."""
+        async with self.lay_down(body) as file:
+            answer = await scan(file.path)
+            if answer.status is Status.FREE:
+                file.check()
+            return answer
 
     @contextlib.asynccontextmanager
     async def lay_down(self, body: Body) -> AsyncIterator[LaidFile]:

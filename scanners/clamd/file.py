@@ -1,6 +1,6 @@
 """The engine `clamav-file`: clamd is told the path of a file in `comm-dir` (SCAN).
 
-Rules of this file: clamd's word counts only if the file was there, as we laid it down, before and after.
+Rules of this file: clamd is asked through the comm-dir, which doubts its word where the file did not stay as it was.
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ class ClamavFile:
     async def ask(self, body: Body) -> Answer:
         """Have the body scanned. Never raises but for cancellation, upon which the file is removed at once."""
         try:
-            async with self._comm_dir.lay_down(body) as file:
-                said = await send_command(self._address, b"SCAN " + file.path)
-                answer = judge(said, re.compile(re.escape(file.path)))
-                if answer.status is Status.FREE:
-                    file.check()
-                return answer
+            return await self._comm_dir.ask(body, self._scan)
         except OSError as why:
             return Answer(Status.ERROR, detail=f"{self}: {why.strerror or why}")
+
+    async def _scan(self, path: bytes) -> Answer:
+        said = await send_command(self._address, b"SCAN " + path)
+        return judge(said, re.compile(re.escape(path)))
 
     async def version(self) -> str:
         """E.g. `ClamAV 1.4.6/27000/Sun Nov 22 ...`; "" where clamd does not tell."""

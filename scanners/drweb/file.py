@@ -1,6 +1,6 @@
 """The engine `drweb-file`: drwebd is told the path of a file in `comm-dir`.
 
-Rules of this file: its word counts only if the file was there, as we laid it down, before and after.
+Rules of this file: its word is asked through the comm-dir, which doubts it where the file did not stay as it was.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ class DrwebFile:
     async def ask(self, body: Body) -> Answer:
         """Have the body scanned. Never raises but for cancellation, upon which the file is removed at once."""
         try:
-            async with self._comm_dir.lay_down(body) as file:
-                answer = judge(await scan_path(self._address, file.path))
-                if answer.status is Status.FREE:
-                    file.check()
-                return answer
+            return await self._comm_dir.ask(body, self._scan)
         except OSError as why:
             return Answer(Status.ERROR, detail=f"{self}: {why.strerror or why}")
+
+    async def _scan(self, path: bytes) -> Answer:
+        return judge(await scan_path(self._address, path))
 
     async def version(self) -> str:
         """Daemon and databases; "" where drwebd does not tell."""

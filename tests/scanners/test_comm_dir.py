@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from policy.verdict import Status
 from scanners import comm_dir
 from scanners.body import MemoryBody, SparseBody
 from scanners.comm_dir import SMALL, CommDir
+from scanners.engine import Answer
 from tests.scanners.disks import tiny_disk, unprivileged
 
 MIB = 1 << 20
@@ -35,6 +37,34 @@ async def fragile(tmp_path: Path) -> AsyncIterator[CommDir]:
     made = CommDir(tmp_path)
     yield made
     await made.close()
+
+
+class TestAsked:
+    """What is believed of an engine's word."""
+
+    @pytest.mark.parametrize("status", Status)
+    async def test_the_answer_is_handed_on(self, laid: CommDir, tmp_path: Path, status: Status) -> None:
+        """The engine is given the path of the object's bytes, and its answer stands."""
+
+        async def scan(path: bytes) -> Answer:
+            assert Path(os.fsdecode(path)).read_bytes() == b"data"
+            return Answer(status)
+
+        assert (await laid.ask(MemoryBody(b"data"), scan)).status is status
+
+    @pytest.mark.parametrize("status", Status)
+    async def test_only_free_needs_the_file(self, laid: CommDir, status: Status) -> None:
+        """Free of a file that is not there any more is no answer; bad news stand."""
+
+        async def scan(path: bytes) -> Answer:
+            os.unlink(path)
+            return Answer(status)
+
+        if status is Status.FREE:
+            with pytest.raises(FileNotFoundError):
+                await laid.ask(MemoryBody(b"data"), scan)
+        else:
+            assert (await laid.ask(MemoryBody(b"data"), scan)).status is status
 
 
 class TestLaidDown:

@@ -191,6 +191,11 @@ class TestFaults:
         stand.fake.fault = fault
         assert (await stand.engine.ask(MemoryBody(b"x" * size))).status is STRUCK[fault]
 
+    def test_every_fault_is_tried(self) -> None:
+        """No fault of the fake is forgotten here."""
+        elsewhere = {DrwebFault.SILENCE, DrwebFault.SLOW, DrwebFault.EARLY_CLEAN, DrwebFault.EARLY_TAKEN}
+        assert set(DrwebFault) == {*STRUCK, DrwebFault.NONE, *elsewhere}
+
     @pytest.mark.parametrize("fault", [DrwebFault.SILENCE, DrwebFault.SLOW])
     async def test_a_cancelled_check_leaves_nothing(self, stand: Stand, fault: DrwebFault) -> None:
         """No answer in time: the caller gives up, and connection, file and descriptors are gone."""
