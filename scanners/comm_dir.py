@@ -59,7 +59,7 @@ class CommDir:
         return self._directory
 
     async def ask(self, body: Body, scan: Callable[[bytes], Awaitable[Answer]]) -> Answer:
-        """What `scan` answers about the path that the body has for the engine. OSError as of `lay_down`, and where `free`
+        """What `scan` answers about the body's path, in the engine's words. OSError as of `lay_down`, and where `free`
         was said of a file that does not stand there any more as we wrote it."""
         async with self.lay_down(body) as file:
             answer = await scan(file.path)
