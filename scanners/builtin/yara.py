@@ -26,10 +26,9 @@ _MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Rules in yara-x's own form, how many they are, and what they were made from and by."""
+    """Rules in yara-x's own form, and what they were made from and by."""
 
     data: bytes
-    count: int
     edition: str
 
 
@@ -76,7 +75,8 @@ def compile_rules(path: Path) -> Compiled:
         raise ValueError(f"{path}: there is no rule in it")
     out = io.BytesIO()
     rules.serialize_into(out)
-    return Compiled(out.getvalue(), count, f"yara-x {version('yara-x')}, {count} rules {digest.hexdigest()[:12]}")
+    rules_word = "1 rule" if count == 1 else f"{count} rules"
+    return Compiled(out.getvalue(), f"yara-x {version('yara-x')}, {rules_word} {digest.hexdigest()[:12]}")
 
 
 def _find_sources(path: Path) -> Iterator[tuple[str, Path]]:

@@ -119,7 +119,7 @@ async def test_yara_rules_are_found(tmp_path: Path) -> None:
     assert (report.status, report.virus) == (Status.FOUND, "Secret")
     assert (await antivirus.check(CLEAN)).status is Status.FREE
     assert ", yara-x " in report.version
-    assert ", 1 rules " in report.version
+    assert ", 1 rule " in report.version
     await antivirus.close()
 
 
