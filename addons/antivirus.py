@@ -20,11 +20,12 @@ from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons import stream
+from addons import body_buffer, stream
 from addons.block_page import TemplateError
 from addons.closing import let_closings_end
 from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
+from addons.hook_table import HookTable
 from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
 from addons.ranges import take_wanted
@@ -49,6 +50,7 @@ class AntivirusAddon:
     def __init__(self) -> None:
         self._in_force: PolicyInForce | None = None
         self._pump = PumpAddon()
+        self._hooks: HookTable | None = None
         self._sessions = Sessions()
         self._running = False
         self._announced = False
@@ -59,13 +61,17 @@ class AntivirusAddon:
         """Refuse a mitmproxy that we cannot stand on, then take its streams over."""
         check_surface()
         stream.install()
+        body_buffer.install()
         self._in_force = PolicyInForce(_receiver, self._announce)
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
         loader.add_option("av_block_page", str, "", "A block page of yours (HTML); empty: the shipped one.")
+        loader.add_option("av_fast_hooks", bool, True, "Remember which addons listen to what; false: ask all, always.")
 
     def configure(self, updated: set[str]) -> None:
         """Read the policy anew where an option of ours changed. A bad one is refused and the old one stays."""
+        if self._running and "av_fast_hooks" in updated:
+            self._choose_dispatch()
         if self._in_force is None or not updated & _OPTIONS:
             return
         try:
@@ -87,13 +93,24 @@ class AntivirusAddon:
         """The proxy is up: prove the engines and open. Not a coroutine, because a hot reload calls it plainly."""
         self._running = True
         self._pump.register()
+        self._choose_dispatch()
         ctx.options.update(rawtcp=False)  # raw TCP in a CONNECT would be a tunnel that nobody looks into
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_by_signal)
         if self._in_force is not None:
             self._in_force.open(or_else=ctx.master.shutdown)
 
+    def _choose_dispatch(self) -> None:
+        if self._hooks is not None:
+            self._hooks.remove()
+            self._hooks = None
+        if ctx.options.av_fast_hooks and HookTable.fits():
+            self._hooks = HookTable(ctx.master.addons)
+            self._hooks.install()
+
     def done(self) -> None:
         """Unloaded or shut down: from now on nothing is classified."""
+        if self._hooks is not None:
+            self._hooks.remove()
         self._pump.unregister()
         if self._running:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
@@ -142,6 +159,7 @@ class AntivirusAddon:
 
     def client_connected(self, client: Client) -> None:
         """A client that the policy does not let in, or has no room for, is disconnected."""
+        _peer(client, client).read_in_pieces()
         if (gateway := self._gateway) is None:
             return
         address = client.peername[0] if client.peername else ""
@@ -157,7 +175,8 @@ class AntivirusAddon:
         self._refuse_target(flow)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
-        """A name may have led to where nobody may go: nothing is said there."""
+        """A name may have led to where nobody may go: nothing is said there. All else is read in large pieces."""
+        _peer(data.client, data.server).read_in_pieces()
         peer = data.server.peername
         if peer is None or data.server.via or _is_chosen_by_us(data.client):
             return

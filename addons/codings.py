@@ -131,9 +131,7 @@ class Decoder:
 
     def _refuse_reuse(self) -> None:
         if self._open or self._finished:
-            raise Undecodable(
-                "the decoder was not run to its end" if self._open else "the decoder is finished"
-            )
+            raise Undecodable("the decoder was not run to its end" if self._open else "the decoder is finished")
 
     def _drain(self, data: bytes) -> Iterator[bytes]:
         if self._layers:

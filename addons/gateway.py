@@ -227,9 +227,7 @@ class HttpGateway:
         self._blocked.notice_versions(transfer.inspection.reports)
         if not transfer.upload:
             self._blocked.remember(flow, transfer)
-        self._audit.write(
-            make_record(self.name, transfer.subject, transfer.inspection, transfer=transfer, step=step)
-        )
+        self._audit.write(make_record(self.name, transfer.subject, transfer.inspection, transfer=transfer, step=step))
 
     def _record_unchecked(self, flow: http.HTTPFlow, subject: Subject, choice: Choice[DocAcl]) -> None:
         inspection = self._inspector.judge(choice, None, "passed unchecked by the policy")
@@ -267,6 +265,4 @@ def _open_quarantine(policy: Policy, proxy: HttpProxy) -> Quarantine | None:
     section = proxy.quarantine if proxy.quarantine is not None else policy.quarantine
     if section.directory is None or not any(acl.quarantine for acl in proxy.doc_acl):
         return None
-    return Quarantine(
-        section.directory, max_age=section.max_age, max_size=section.max_size, on_full=section.on_full
-    )
+    return Quarantine(section.directory, max_age=section.max_age, max_size=section.max_size, on_full=section.on_full)

@@ -15,6 +15,8 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.server import ConnectionHandler
 
+from addons.piece_reader import PieceReader
+
 # What may lie in mitmproxy's HTTP/2 buffer of one stream before the next slice waits, bytes. HTTP/2 has its own
 # flow control there, which mitmproxy's buffer would otherwise swallow whole.
 H2_BACKLOG = 512 * 1024
@@ -88,20 +90,24 @@ class Receiver:
         if writer is not None:
             writer.transport.abort()
 
+    def read_in_pieces(self) -> None:
+        """Take large pieces from this peer, uncopied. May be called twice."""
+        self._reader()
+
     def pause_reading(self) -> None:
         """Take nothing more from this peer for now; one more piece may be under way already."""
-        if (gate := self._gate()) is not None:
-            gate.close()
+        if (reader := self._reader()) is not None:
+            reader.hold()
 
     def resume_reading(self) -> None:
         """Take from this peer again."""
-        if (gate := self._gate()) is not None:
-            gate.open()
+        if (reader := self._reader()) is not None:
+            reader.let_go()
 
-    def _gate(self) -> _Gate | None:
+    def _reader(self) -> PieceReader | None:
         transport = self._handler.transports.get(self._connection) if self._handler else None
         reader = getattr(transport, "reader", None)
-        return _gate_before(reader) if isinstance(reader, asyncio.StreamReader) else None
+        return PieceReader.take_over(reader) if isinstance(reader, asyncio.StreamReader) else None
 
     def _pending(self) -> int:
         """Bytes that must leave before more is sent; 0 while the buffers have room."""
@@ -136,32 +142,3 @@ def _is_over_limit(writer: asyncio.StreamWriter) -> bool:
     high: int = writer.transport.get_write_buffer_limits()[1]
     buffered: int = writer.transport.get_write_buffer_size()
     return buffered > high
-
-
-class _Gate:
-    """Stands before a stream's `read`, which mitmproxy's connection handler calls again and again.
-
-    Pausing the transport would not do: the stream resumes it by itself. With nobody reading, the stream's buffer fills
-    (128 KiB), and then TCP holds the peer back."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._read = reader.read
-        self._passable = asyncio.Event()
-        self._passable.set()
-        reader.read = self._wait_and_read  # type: ignore[method-assign]  # on this one object only
-
-    async def _wait_and_read(self, n: int = -1) -> bytes:
-        await self._passable.wait()
-        return await self._read(n)
-
-    def close(self) -> None:
-        self._passable.clear()
-
-    def open(self) -> None:
-        self._passable.set()
-
-
-def _gate_before(reader: asyncio.StreamReader) -> _Gate:
-    """The gate that stands there already, or a new one."""
-    owner = getattr(reader.read, "__self__", None)
-    return owner if isinstance(owner, _Gate) else _Gate(reader)

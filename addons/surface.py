@@ -1,4 +1,4 @@
-"""Every private name of mitmproxy that we stand on, checked before anything else.
+"""Every private name of mitmproxy, and of what it reads with, that we stand on, checked before anything else.
 
 Rules of this file: a name used elsewhere and missing here is a bug; a mitmproxy that lacks one is refused at
 load, with the name, instead of failing in the middle of a body.
@@ -6,6 +6,9 @@ load, with the name, instead of failing in the middle of a body.
 
 from __future__ import annotations
 
+from asyncio import StreamReader
+
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import version
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -36,14 +39,16 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
         ),
     ),
     (http.HttpLayer, ("make_stream", "event_to_child")),
-    (_http1, ("Http1Connection",)),
+    (_http1, ("Http1Connection", "ReceiveBuffer")),
+    (StreamReader, ("_wakeup_waiter", "_wait_for_data", "_maybe_resume_transport")),
+    (ReceiveBuffer, ("maybe_extract_at_most", "_extract")),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),
     (commands.Command, ("blocking",)),
     (server, ("ConnectionIO",)),
     (server.ConnectionHandler, ("hook_task", "server_event", "drain_writers")),
-    (AddonManager, ("register", "remove", "trigger_event")),
+    (AddonManager, ("register", "remove", "trigger_event", "_iter_hooks")),
     (Proxyserver, ("register_connection", "listen_addrs")),
     (BufferedH2Connection, ("send_data", "reset_stream")),
 )

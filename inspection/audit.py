@@ -28,6 +28,7 @@ __all__ = ["AuditLog", "AuditRecord", "DocumentEntry", "is_id", "new_id", "visib
 
 CAPACITY = 10_000  # records waiting; about 20 MB
 _BATCH = 256
+_GATHER = 0.02  # seconds: under load one waking of the thread serves all records of that time
 
 
 class AuditLog:
@@ -59,6 +60,7 @@ class AuditLog:
         self._waiting: deque[AuditRecord] = deque()
         self._change = threading.Condition()
         self._busy = self._reopening = self._closing = False
+        self._hurry = threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
@@ -83,8 +85,12 @@ class AuditLog:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Blocks until everything handed on is written or lost; False where that took over `timeout` s."""
-        with self._change:
-            return self._change.wait_for(self._is_idle, timeout)
+        self._hurry.set()
+        try:
+            with self._change:
+                return self._change.wait_for(self._is_idle, timeout)
+        finally:
+            self._hurry.clear()
 
     def close(self, timeout: float = 5.0) -> None:
         """Writes out what waits, for at most `timeout` seconds; blocks so long. What is left is lost."""
@@ -92,6 +98,7 @@ class AuditLog:
             self._closing = True
             self._deadline = time.monotonic() + timeout
             self._change.notify_all()
+        self._hurry.set()
         self._thread.join(timeout + 2)  # a sink asks `_wait` once a second
         with self._change:
             self._lose(len(self._waiting), "it does not keep up")
@@ -114,6 +121,9 @@ class AuditLog:
                 self._busy = False
                 self._change.notify_all()
                 self._change.wait_for(lambda: self._waiting or self._reopening or self._closing, timeout=1)
+            if self._waiting and not self._closing:
+                self._hurry.wait(_GATHER)
+            with self._change:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 reopening, self._reopening = self._reopening, False
                 if self._closing and not batch:

@@ -1,20 +1,25 @@
-"""Where an object waits for its verdict: memory first, then an unlinked temporary file.
+"""Where an object waits for its verdict: memory first, then an unlinked temporary file behind it.
 
 Rules of this file: whoever opened a spool closes it; a closed spool counts for nothing in its room; a spool is
-readable while it grows and frozen by `finish`; every cap is checked before a byte is kept.
+readable while it grows and frozen by `finish`; every cap is checked before a byte is kept; of one object no more than
+the room's `memory` lies in memory, the rest in the file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from scanners.body import MemoryBody
+from scanners.body import SparseBody
 
 _COPY_SLICE = 1 << 20
+_SMALL = 4096  # smaller pieces are gathered: each piece of its own costs some hundred bytes
+_IOV_MAX = 1024  # limits.h(0p)
 
 
 class SpoolFull(OSError):
@@ -60,14 +65,16 @@ class Spool:
     """One object's bytes, growing until `finish`. Fulfils `scanners.engine.Body` from then on.
 
     `append` may raise SpoolFull (a cap) or OSError (the disk): what was appended before stays readable.
-    Writing to the page cache is done inline: 64 KiB take some 20 us, a thread would cost more.
+    Writing to the page cache is done inline: a megabyte takes some 200 us, a thread would cost more. It is done in
+    large pieces, of which the kernel makes large pages: that is twice as fast as 64 KiB at a time.
     """
 
-    __slots__ = ("_digest", "_file", "_hash", "_memory", "_room", "complete", "size")
+    __slots__ = ("_digest", "_file", "_hash", "_held", "_pieces", "_room", "complete", "size")
 
     def __init__(self, room: SpoolRoom) -> None:
         self._room = room
-        self._memory = bytearray()
+        self._pieces: list[bytes | bytearray] = []  # the bytes that are not in the file, in order
+        self._held = 0  # and how many they are
         self._file = -1
         self._hash = hashlib.sha256()
         self._digest = ""
@@ -91,14 +98,25 @@ class Spool:
         self.size += size
 
     def _store(self, data: bytes) -> None:
+        if self._held + len(data) > self._room.memory:
+            self._write_out(data)
+            return
+        last = self._pieces[-1] if self._pieces else None
+        if len(data) >= _SMALL:
+            self._pieces.append(data)
+        elif isinstance(last, bytearray):
+            last += data
+        else:
+            self._pieces.append(bytearray(data))
+        self._held += len(data)
+
+    def _write_out(self, data: bytes = b"") -> None:
+        """What is held goes to the file, with `data` behind it. An OSError changes nothing."""
         if self._file < 0:
-            if self.size + len(data) <= self._room.memory:
-                self._memory += data
-                return
             self._file = _unlinked_file(self._room.directory)
-            _write(self._file, self._memory, 0)
-            self._memory = bytearray()
-        _write(self._file, data, self.size)
+        _write(self._file, [*self._pieces, data], self.size - self._held)
+        self._pieces.clear()
+        self._held = 0
 
     def finish(self) -> None:
         """All bytes are here; from now on the spool is a Body."""
@@ -118,23 +136,46 @@ class Spool:
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`; b"" at the end of what is here."""
-        if self._file < 0:
-            return bytes(memoryview(self._memory)[offset : offset + size])
-        return os.pread(self._file, max(0, min(size, self.size - offset)), offset)
+        stop = min(offset + size, self.size)
+        filed = self.size - self._held
+        if offset >= filed:
+            return self._read_held(offset - filed, stop - filed)
+        data = os.pread(self._file, min(stop, filed) - offset, offset)
+        return data + self._read_held(0, stop - filed) if stop > filed else data
+
+    def _read_held(self, start: int, stop: int) -> bytes:
+        if start >= stop:
+            return b""
+        first = self._pieces[0]
+        if start == 0 and stop == len(first) and isinstance(first, bytes):
+            return first
+        found, at = [], 0
+        for piece in self._pieces:
+            if at >= stop:
+                break
+            if at + len(piece) > start:
+                found.append(memoryview(piece)[max(0, start - at) : stop - at])
+            at += len(piece)
+        return b"".join(found)
 
     def descriptor(self) -> int:
-        """A new read-only descriptor at offset 0, independent of this one; the caller closes it."""
+        """A new read-only descriptor at offset 0, independent of this one; the caller closes it. Raises OSError."""
         if self._file < 0:
-            return MemoryBody(bytes(self._memory)).descriptor()
+            return SparseBody(self.size, self._placed()).descriptor()
+        self._write_out()
         with contextlib.suppress(FileNotFoundError):
             return os.open(f"/proc/self/fd/{self._file}", os.O_RDONLY | os.O_CLOEXEC)
         return self._copy()
+
+    def _placed(self) -> list[tuple[int, bytes | bytearray]]:
+        offsets = itertools.accumulate(map(len, self._pieces), initial=0)
+        return list(zip(offsets, self._pieces, strict=False))
 
     def _copy(self) -> int:
         """Where there is no /proc an unlinked file cannot be opened anew: a second one has its own position."""
         copy = _unlinked_file(self._room.directory)
         for offset in range(0, self.size, _COPY_SLICE):
-            _write(copy, self.read(offset, _COPY_SLICE), offset)
+            _write(copy, [self.read(offset, _COPY_SLICE)], offset)
         return copy
 
     def close(self) -> None:
@@ -142,7 +183,8 @@ class Spool:
         self._room.give_back(self.size)
         self.size = 0
         self.complete = True
-        self._memory = bytearray()
+        self._pieces.clear()
+        self._held = 0
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -158,9 +200,18 @@ def _unlinked_file(directory: Path) -> int:
     return descriptor
 
 
-def _write(descriptor: int, data: bytes | bytearray, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view = view[written:]
+def _write(descriptor: int, pieces: Sequence[bytes | bytearray], offset: int) -> None:
+    rest = [piece for piece in pieces if piece]
+    while rest:
+        written = os.pwritev(descriptor, rest[:_IOV_MAX], offset)
         offset += written
+        rest = _drop(rest, written)
+
+
+def _drop(pieces: list[bytes | bytearray], size: int) -> list[bytes | bytearray]:
+    """What is left of the pieces behind their first `size` bytes."""
+    for number, piece in enumerate(pieces):
+        if size < len(piece):
+            return [piece[size:], *pieces[number + 1 :]]
+        size -= len(piece)
+    return []

@@ -20,7 +20,7 @@ _ZEROS = bytes(256 * 1024)
 class SparseBody:
     """`size` zero bytes, with each of `pieces` (offset, bytes) laid over them; in memory only the pieces."""
 
-    def __init__(self, size: int, pieces: Sequence[tuple[int, bytes]]) -> None:
+    def __init__(self, size: int, pieces: Sequence[tuple[int, bytes | bytearray]]) -> None:
         if any(offset < 0 or offset + len(piece) > size for offset, piece in pieces):
             raise ValueError("a piece lies outside of the body")
         self.size = size
@@ -68,7 +68,7 @@ class MemoryBody(SparseBody):
         return self._data[offset : offset + size]
 
 
-def _publish(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
+def _publish(size: int, pieces: Sequence[tuple[int, bytes | bytearray]]) -> int:
     if hasattr(os, "memfd_create"):
         # Without /proc (a bare chroot) a memfd cannot be opened anew.
         with contextlib.suppress(FileNotFoundError):
@@ -76,7 +76,7 @@ def _publish(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
     return _publish_on_disk(size, pieces)
 
 
-def _publish_in_memory(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
+def _publish_in_memory(size: int, pieces: Sequence[tuple[int, bytes | bytearray]]) -> int:
     writable = os.memfd_create("sluice", os.MFD_CLOEXEC)
     try:
         _fill(writable, size, pieces)
@@ -85,7 +85,7 @@ def _publish_in_memory(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
         os.close(writable)
 
 
-def _publish_on_disk(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
+def _publish_on_disk(size: int, pieces: Sequence[tuple[int, bytes | bytearray]]) -> int:
     writable, path = tempfile.mkstemp(prefix="sluice-")
     try:
         _fill(writable, size, pieces)
@@ -95,7 +95,7 @@ def _publish_on_disk(size: int, pieces: Sequence[tuple[int, bytes]]) -> int:
         os.close(writable)
 
 
-def _fill(descriptor: int, size: int, pieces: Sequence[tuple[int, bytes]]) -> None:
+def _fill(descriptor: int, size: int, pieces: Sequence[tuple[int, bytes | bytearray]]) -> None:
     os.ftruncate(descriptor, size)
     for offset, piece in pieces:
         rest = memoryview(piece)

@@ -40,9 +40,7 @@ def test_zstd_block_above_128_kib_is_refused():
         decode(head + ((1 << 21 - 1) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"A", ["zstd"])
 
 
-@pytest.mark.parametrize(
-    "frame", ["28b52ffd2020010000", "28b52ffd200401000028b52ffd2000010000", "28b52ffd2000050000"]
-)
+@pytest.mark.parametrize("frame", ["28b52ffd2020010000", "28b52ffd200401000028b52ffd2000010000", "28b52ffd2000050000"])
 def test_zstd_frame_that_contradicts_its_header_is_refused(frame):
     """A wrong content size before an empty last block, which libzstd lets pass when streaming, is refused."""
     with pytest.raises(Ambiguous):

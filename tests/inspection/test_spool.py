@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,42 @@ def test_the_file_has_no_name(room: SpoolRoom, tmp_path: Path) -> None:
     spool.append(b"x" * 2000)
     assert not spool.in_memory
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.binary(max_size=9000), max_size=8), st.integers(0, 20_000), st.integers(0, 20_000))
+def test_any_part_can_be_read_at_any_time(pieces: list[bytes], offset: int, size: int) -> None:
+    """Small pieces are gathered, large ones kept as they came, and some are in the file: a reader sees one object."""
+    whole, spool = b"", SpoolRoom(memory=10_000).open()
+    for piece in pieces:
+        spool.append(piece)
+        whole += piece
+        assert spool.read(offset, size) == whole[offset : offset + size]
+    descriptor = spool.descriptor()
+    assert os.pread(descriptor, len(whole) + 1, 0) == whole
+    os.close(descriptor)
+    spool.close()
+
+
+def test_many_tiny_pieces_cost_their_bytes(room: SpoolRoom) -> None:
+    """A peer that sends byte by byte does not make an object of each."""
+    spool = room.open()
+    tracemalloc.start()
+    for _ in range(900):
+        spool.append(b"x")
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert spool.in_memory
+    assert grown < 5000
+
+
+def test_a_write_that_ends_early_goes_on(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may take a part of what it is given."""
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: real(fd, [pieces[0][:7]], at))
+    spool = room.open()
+    for piece in (b"a" * 500, b"b" * 499, b"c" * 100):
+        spool.append(piece)
+    assert spool.read(0, 2000) == b"a" * 500 + b"b" * 499 + b"c" * 100
 
 
 @pytest.mark.parametrize("size", [10, 2000])

@@ -70,9 +70,7 @@ def test_only_the_first_byte_begins() -> None:
 
 
 @given(arrivals, st.floats(0.1, 7), st.integers(1, 3000), st.integers(0, 4))
-def test_what_leaves_is_bounded(
-    pieces: list[tuple[float, int]], interval: float, chunk: int, more_chunks: int
-) -> None:
+def test_what_leaves_is_bounded(pieces: list[tuple[float, int]], interval: float, chunk: int, more_chunks: int) -> None:
     """For any arrivals: at most a chunk a tick, never over the limit, never the last chunk of what is here."""
     clock = Trickle(interval=interval, chunk=chunk, limit=chunk * (1 + more_chunks))
     now, received, total = 0.0, 0, 0
