@@ -44,7 +44,7 @@ async def builtin() -> AsyncIterator[Builtin]:
 
 
 def scan(data: bytes, hashes: dict[str, str] | None = None) -> Answer:
-    """A scan without threads."""
+    """A scan in our own process."""
     return Walk(Signatures(hashes or {}), Budget()).scan(MemoryBody(data))
 
 
@@ -305,7 +305,7 @@ class TestCost:
             tracemalloc.stop()
 
     async def test_a_cancelled_scan_stops_and_gives_its_descriptor_back(self) -> None:
-        """The thread gives up by itself, and nothing is left open."""
+        """The worker gives up by itself, and nothing is left open."""
         engine = Builtin()
         await engine.ask(MemoryBody(NOISE))
         before = len(os.listdir("/proc/self/fd"))
@@ -318,7 +318,7 @@ class TestCost:
         await engine.close()
         deadline = time.monotonic() + 5
         while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
-            time.sleep(0.01)  # noqa: ASYNC251  (the loop has nothing to do with it any more: threads end)
+            time.sleep(0.01)  # noqa: ASYNC251  (the loop has nothing to do with it any more)
         assert len(os.listdir("/proc/self/fd")) <= before
 
     async def test_after_close_nothing_is_taken(self) -> None:

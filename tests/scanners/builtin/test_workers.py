@@ -18,6 +18,7 @@ import pytest
 
 from policy.verdict import Status
 from scanners.body import MemoryBody, SparseBody
+from scanners.builtin import process
 from scanners.builtin import workers as module
 from scanners.builtin.budget import Budget
 from scanners.builtin.engine import Builtin
@@ -175,7 +176,7 @@ async def test_garbage_from_a_worker(case: str, monkeypatch: pytest.MonkeyPatch,
         f"import socket\ns = socket.socket(fileno=0)\ns.recv(9)\ns.sendall(b'{{\"ready\":true}}\\n')\n"
         f"s.recv(9)\ns.sendall({says})\n"
     )
-    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, str(script)))
     made = Workers(KNOWLEDGE, count=1)
     answer = await made.ask(CLEAN)
     assert answer.status is Status.ERROR
@@ -187,7 +188,7 @@ async def test_garbage_from_a_worker(case: str, monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize("command", [(sys.executable, "-c", "print('hm')"), ("/nonexistent",)])
 async def test_a_worker_that_does_not_start(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no process can be had the object is an error, with the cause."""
-    monkeypatch.setattr(module, "COMMAND", command)
+    monkeypatch.setattr(process, "COMMAND", command)
     made = Workers(KNOWLEDGE, count=1)
     answer = await made.ask(CLEAN)
     assert answer.status is Status.ERROR
