@@ -53,6 +53,7 @@ class GuardedStream(HttpStream):
     _asking = False  # the server has our request, and its response is not complete
     _answered = False  # the client has its answer without the server
     _broken = False
+    _known_exchange: Exchange | None = None
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, RequestHeaders) and event.replay_flow is not None:
@@ -125,7 +126,10 @@ class GuardedStream(HttpStream):
 
     @property
     def _exchange(self) -> Exchange:
-        return exchange_of(self.flow)
+        """The flow's, which is asked for some twenty times; a stream has one flow for its life."""
+        if self._known_exchange is None:
+            self._known_exchange = exchange_of(self.flow)
+        return self._known_exchange
 
     def _protocol_to(self, connection: Connection) -> layer.Layer | None:
         """The HTTP connection layer towards a peer."""

@@ -1,10 +1,10 @@
 """What a checked request costs: stock mitmdump, a naive addon and Sluice side by side, before one real clamd.
 
-    .venv/bin/python -m bench.http_cost [--rounds 5] [--sizes 1KB,100KB,10MB,500MB] [--write FILE]
+    .venv/bin/python -m bench.http_cost [--rounds 40] [--sizes 1KB,100KB,10MB,500MB] [--write FILE]
 
-Rules of this file: the three proxies run all the time and take turns in every round, so that what else the machine does
-strikes them alike; processor time is the kernel's count for the process, threads included, in nanoseconds; no body is
-asked for twice, so that no cache of verdicts can answer.
+Rules of this file: the three proxies run all the time and take turns in short rounds, so that what else the machine
+does strikes them alike; connections are kept, as browsers keep them; processor time is the kernel's count for the
+process, threads included, in nanoseconds; no body is asked for twice, so that no cache of verdicts can answer.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ CLAMD = {"StreamMaxLength": "1000M", "MaxFileSize": "1000M", "MaxScanSize": "200
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A size in bytes, how many requests make one measurement, and the bar: ours to naive at the most."""
+    """A size in bytes, how many requests make one measurement, one round of it in how many, and the bar: ours to
+    naive at the most."""
 
     name: str
     size: int
     requests: int
+    one_in: int
     bar: float
 
 
 LOADS = {
     load.name: load
     for load in (
-        Load("1KB", 1_000, 400, 1.25),
-        Load("100KB", 100_000, 240, 0.9),
-        Load("10MB", 10_000_000, 16, 0.7),
-        Load("500MB", 500_000_000, 1, 0.7),
+        Load("1KB", 1_000, 80, 1, 1.25),
+        Load("100KB", 100_000, 80, 1, 0.9),
+        Load("10MB", 10_000_000, 16, 2, 0.7),
+        Load("500MB", 500_000_000, 1, 10, 0.7),
     )
 }
 
@@ -63,6 +65,9 @@ http-proxy:
     doc-acl:
       - {{name: ALL, antivirus: [CLAMD], interval: 5s, chunk: 2000, limit: 64KiB}}
 """
+
+
+type Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Stage:
     def __init__(self, loop: LoopThread, origin: Origin, clamd_pid: int, proxies: dict[str, Proxy]) -> None:
         self._loop, self._origin, self._clamd_pid, self.proxies = loop, origin, clamd_pid, proxies
         self._number = itertools.count()
+        self._connections: dict[Proxy, list[Connection]] = {}
 
     def serve(self, load: Load) -> str:
         """The URL of bodies of that size, no two alike."""
@@ -97,11 +103,22 @@ class Stage:
     def measure(self, proxy: Proxy, load: Load, requests: int) -> Sample:
         """One measurement of a load through a proxy."""
         pids = (proxy.pid, self._clamd_pid)
+        connections = self._connect(proxy)
         before, began = [processor_time(pid) for pid in pids], time.monotonic()
-        self._loop.run(fetch_all(proxy.port, self.serve(load), load.size, requests), timeout=600)
+        self._loop.run(fetch_all(connections, self.serve(load), load.size, requests), timeout=600)
         wall = time.monotonic() - began
         used = [processor_time(pid) - b for pid, b in zip(pids, before, strict=True)]
         return Sample(*(1000 * seconds / requests for seconds in (*used, wall)))
+
+    def _connect(self, proxy: Proxy) -> list[Connection]:
+        if proxy not in self._connections:
+            self._connections[proxy] = self._loop.run(connect(proxy.port))
+        return self._connections[proxy]
+
+    def disconnect(self) -> None:
+        """Close what the clients hold open."""
+        for connections in self._connections.values():
+            self._loop.run(disconnect(connections))
 
     def settle(self) -> None:
         """Wait until clamd rests: the limit probe runs behind the ready line."""
@@ -112,17 +129,28 @@ class Stage:
                 return
 
 
-async def fetch_all(port: int, url: str, size: int, requests: int) -> None:
-    """That many GETs over keep-alive connections; AssertionError where a reply is not 200 and whole."""
-    shares = [len(range(n, requests, CONNECTIONS)) for n in range(CONNECTIONS)]
+async def connect(port: int) -> list[Connection]:
+    """As many connections as there are clients."""
+    return [await asyncio.open_connection("127.0.0.1", port, limit=1 << 20) for _ in range(CONNECTIONS)]
+
+
+async def disconnect(connections: Sequence[Connection]) -> None:
+    """Close them and wait for it."""
+    for _reader, writer in connections:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def fetch_all(connections: Sequence[Connection], url: str, size: int, requests: int) -> None:
+    """That many GETs; AssertionError where a reply is not 200 and whole."""
     async with asyncio.TaskGroup() as clients:
-        for share in filter(None, shares):
-            clients.create_task(fetch(port, url, size, share))
+        for number, connection in enumerate(connections):
+            clients.create_task(fetch(connection, url, size, len(range(number, requests, len(connections)))))
 
 
-async def fetch(port: int, url: str, size: int, requests: int) -> None:
+async def fetch(connection: Connection, url: str, size: int, requests: int) -> None:
     """GETs one after the other on one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    reader, writer = connection
     request = f"GET {url} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
     for _ in range(requests):
         writer.write(request)
@@ -134,8 +162,6 @@ async def fetch(port: int, url: str, size: int, requests: int) -> None:
             data = await reader.read(min(left, 1 << 20))
             assert data, f"{left} bytes of {size} are missing"
             left -= len(data)
-    writer.close()
-    await writer.wait_closed()
 
 
 @contextlib.contextmanager
@@ -160,7 +186,9 @@ def stage() -> Iterator[Stage]:
         origin = Origin()
         loop.run(origin.start())
         stack.callback(lambda: loop.run(origin.close()))
-        yield Stage(loop, origin, int(pid_file.read_text()), proxies)
+        here = Stage(loop, origin, int(pid_file.read_text()), proxies)
+        stack.callback(here.disconnect)
+        yield here
 
 
 def run(loads: Sequence[Load], rounds: int) -> dict[tuple[str, str], list[Sample]]:
@@ -168,15 +196,15 @@ def run(loads: Sequence[Load], rounds: int) -> dict[tuple[str, str], list[Sample
     samples: dict[tuple[str, str], list[Sample]] = {}
     with stage() as here:
         here.settle()
-        for number in range(rounds + 1):
-            for load in loads:
+        for load in loads:
+            for number in range(-(-rounds // load.one_in) + 1):
                 names = list(here.proxies)
                 for name in names[number % 3 :] + names[: number % 3]:
                     warming = not number
-                    sample = here.measure(here.proxies[name], load, -(-load.requests // (4 if warming else 1)))
+                    sample = here.measure(here.proxies[name], load, load.requests)
                     if not warming:
                         samples.setdefault((load.name, name), []).append(sample)
-                print(f"round {number} of {rounds}, {load.name} done", file=sys.stderr)
+            print(f"{load.name} done", file=sys.stderr)
         crashes = [line for proxy in here.proxies.values() for line in proxy.crashes()]
         assert not crashes, crashes
     return samples
@@ -222,7 +250,7 @@ def judge(bar: float, alone: float, both: float) -> str:
 def main() -> None:
     """Run and print; `--write` keeps the table with a line on the machine."""
     parser = argparse.ArgumentParser(description="CPU per request: stock mitmdump, a naive addon, Sluice.")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--sizes", default=",".join(LOADS))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()

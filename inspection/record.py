@@ -52,7 +52,7 @@ def visible(text: str, limit: int = MAX_TEXT) -> str:
 def cut_text(value: object) -> object:
     """Cuts a text to MAX_TEXT; lone surrogates, which strict JSON readers refuse, become a backslash and their
     number. What is no text comes back as it is."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (len(value) <= MAX_TEXT and value.isascii()):
         return value
     cut = value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + "..."
     return cut.encode("utf-8", "backslashreplace").decode()

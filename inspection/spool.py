@@ -195,6 +195,9 @@ class Spool:
 
 
 def _unlinked_file(directory: Path) -> int:
+    # Not every system or file system knows it (open(2)); a real fault, as a full disk, comes again below.
+    with contextlib.suppress(OSError, AttributeError):
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     descriptor, name = tempfile.mkstemp(prefix="sluice-", dir=directory)
     os.unlink(name)
     return descriptor

@@ -170,7 +170,7 @@ def test_the_blocked_url_is_escaped_in_the_page(proxy: Proxy, origin: Origin) ->
         assert got.status == 403
         assert "x-evil" not in got.headers
         assert accept == "text/plain" or b"<script>alert" not in got.body or accept == "application/json"
-    assert len(proxy.records_of(url)) == 3
+    proxy.wait_until(lambda: len(proxy.records_of(url)) == 3, "a record of each")
 
 
 def test_a_path_of_10_kb_in_a_refusal(proxy: Proxy, origin: Origin) -> None:
