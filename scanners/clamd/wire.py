@@ -13,7 +13,7 @@ import os
 import socket
 
 from scanners.clamd.replies import REPLY_LIMIT, TIMED_OUT, Exchange, read_version
-from scanners.connection import Address, connect, send, stop_sending
+from scanners.connection import Address, connect, send
 from scanners.engine import Body
 
 CHUNK = 256 * 1024
@@ -54,17 +54,20 @@ async def send_descriptor(address: Address, body: Body) -> Exchange:
 async def send_stream(address: Address, body: Body) -> Exchange:
     """INSTREAM: the body in chunks. clamd may refuse half-way, so it is listened to while we send."""
     with contextlib.closing(await connect(address)) as sock:
-        # This task never outlives the call: it is awaited below, or ended and awaited.
-        listening = asyncio.get_running_loop().create_task(_listen(sock, delivered=True))
+        loop = asyncio.get_running_loop()
+        # These tasks never outlive the call: they are ended and awaited below.
+        listening = loop.create_task(_listen(sock, delivered=True))
+        sending = loop.create_task(_send_chunks(sock, body))
         try:
-            # Once clamd has ended the connection nobody takes our bytes: wakes a sender that waits for room.
-            listening.add_done_callback(lambda _: stop_sending(sock))
-            delivered = await _send_chunks(sock, body)
+            await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+            # Once clamd has spoken nobody need take our bytes, and a sender that waits for room would wait on.
+            delivered = sending.done() and sending.result()
             heard = await listening
             return Exchange(heard.reply, delivered=delivered, ended=heard.ended)
         finally:
             listening.cancel()
-            await asyncio.wait([listening])
+            sending.cancel()
+            await asyncio.gather(listening, sending, return_exceptions=True)
 
 
 async def _send_chunks(sock: socket.socket, body: Body) -> bool:
