@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"{name} is not installed: make servers", pytrace=False)
             item.config.stash[_LEFT_OUT][name] += 1
             pytest.skip(f"{name} is not installed: make servers")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several (pytest-xdist) tells its count to the one that prints."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["left_out"] = dict(session.config.stash[_LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over the count of a process that has ended."""
+    node.config.stash[_LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
