@@ -15,11 +15,21 @@ from typing import Any
 
 import pytest
 
+from tests.clients import programs
 from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
 
-SERVERS: dict[str, Callable[[], object]] = {"clamd": find_clamd, "c_icap": find_c_icap}
-"""Marker: what finds the server of that name, or nothing."""
+SERVERS: dict[str, Callable[[], object]] = {
+    "clamd": find_clamd,
+    "c_icap": find_c_icap,
+    "apt": programs.find_apt,
+    "chromium": programs.find_chromium,
+    "git": programs.find_git,
+    "lftp": programs.find_lftp,
+    "pip": programs.find_pip,
+    "wget": programs.find_wget,
+}
+"""Marker: what finds the server or client of that name, or nothing."""
 
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
