@@ -55,7 +55,8 @@ _BY_RULE = ("Blocked", "The rules of this network do not let the object pass.")
 class Refusal:
     """Why an object was refused. `status` is a `Status` or another word; None: the rule alone decided.
 
-    `antivirus` is the engine's name in the policy, `id` the one in the audit record, `time` knows its zone.
+    `antivirus` is the engine's name in the policy, `id` the one in the audit record, `time` knows its zone, `why` is
+    a URL of ours that tells more, for clients that can reach it.
     """
 
     status: str | None
@@ -66,6 +67,7 @@ class Refusal:
     virus: str | None = None
     antivirus: str | None = None
     acl: str | None = None
+    why: str | None = None
 
 
 class TemplateError(ValueError):
@@ -81,10 +83,10 @@ def render(refusal: Refusal, accept: str | None, template: str | None = None) ->
     values = _values(refusal)
     kind = choose_type(accept or "")
     if kind == _HTML:
-        return f"{_HTML}; charset=utf-8", _fill(template if template is not None else _shipped(), values)
+        return f"{_HTML}; charset=utf-8", _fill(template if template is not None else _shipped(), values, refusal.why)
     if kind == _JSON:
         return _JSON, _as_json(refusal, values)
-    return f"{_TEXT}; charset=utf-8", _as_text(values)
+    return f"{_TEXT}; charset=utf-8", _as_text(values, refusal.why)
 
 
 def choose_type(accept: str) -> str:
@@ -123,8 +125,9 @@ def check_template(path: Path) -> str:
     """Reads a replacement of the shipped page, once, at load. Raises `TemplateError`.
 
     `{virus} {status} {antivirus} {acl} {reason} {id} {url} {time} {headline} {explanation}` are filled in,
-    escaped for text and for quoted attributes, not for scripts, style or an href. Braces that hold anything but
-    one lower-case word are left alone, so CSS needs no escaping. The page must name status and id."""
+    escaped for text and for quoted attributes, not for scripts, style or an href. `{id_link}` is the id as an element
+    of HTML: a link to the whole explanation for clients that can reach it, else the mere id. Braces that hold
+    anything but one lower-case word are left alone, so CSS needs no escaping. The page must name status and id."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TEMPLATE + 1)
@@ -141,14 +144,15 @@ def check_template(path: Path) -> str:
 
 
 def _check_placeholders(path: Path, text: str) -> None:
-    known = " ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
+    names = (*_PLACEHOLDERS, _ID_LINK)
+    known = " ".join(f"{{{name}}}" for name in names)
     for match in _PLACEHOLDER.finditer(text):
-        if match[1] not in _PLACEHOLDERS:
+        if match[1] not in names:
             line = text.count("\n", 0, match.start()) + 1
             column = match.start() - text.rfind("\n", 0, match.start())
             raise TemplateError(f"{path}:{line}:{column}: unknown placeholder {match[0]}; there are {known}")
-    for name in ("status", "id"):
-        if f"{{{name}}}" not in text:
+    for name, same in (("status", ""), ("id", _ID_LINK)):
+        if f"{{{name}}}" not in text and f"{{{same}}}" not in text:
             raise TemplateError(f"{path}: lacks {{{name}}}, without which nobody can find the refusal's record")
 
 
@@ -158,6 +162,7 @@ def _shipped() -> str:
 
 
 _PLACEHOLDERS = ("virus", "status", "antivirus", "acl", "reason", "id", "url", "time", "headline", "explanation")
+_ID_LINK = "id_link"
 
 
 def _values(refusal: Refusal) -> dict[str, str]:
@@ -179,10 +184,13 @@ def _values(refusal: Refusal) -> dict[str, str]:
     return values | {"url": visible(without_query(refusal.url), MAX_URL)}
 
 
-def _fill(template: str, values: Mapping[str, str]) -> bytes:
+def _fill(template: str, values: Mapping[str, str], why: str | None) -> bytes:
+    fragments = {name: html.escape(value) for name, value in values.items()}
+    fragments[_ID_LINK] = fragments["id"]
+    if why is not None:
+        fragments[_ID_LINK] = f'<a href="{html.escape(why)}" rel="noreferrer">{fragments["id"]}</a>'
     # In one pass: a value that looks like a placeholder is not filled in again.
-    filled = _PLACEHOLDER.sub(lambda match: html.escape(values.get(match[1], match[0])), template)
-    return filled.encode("utf-8")
+    return _PLACEHOLDER.sub(lambda match: fragments.get(match[1], match[0]), template).encode("utf-8")
 
 
 def _as_json(refusal: Refusal, values: Mapping[str, str]) -> bytes:
@@ -191,13 +199,14 @@ def _as_json(refusal: Refusal, values: Mapping[str, str]) -> bytes:
     for name in ("virus", "status", "antivirus", "acl"):
         known[name] = values[name] if getattr(refusal, name) else None
     known["time"] = refusal.time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    text = json.dumps(known | {"message": values["explanation"]})
+    text = json.dumps(known | {"message": values["explanation"], "why": refusal.why})
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text.encode("ascii") + b"\n"
 
 
-def _as_text(values: Mapping[str, str]) -> bytes:
+def _as_text(values: Mapping[str, str], why: str | None) -> bytes:
     lines = [f"{values['headline']}: {values['explanation']}", ""]
     lines += [f"{name + ':':<11}{values[name]}" for name in _PLACEHOLDERS[:8]]
+    lines += [f"{'why:':<11}{why}"] if why else []
     return "\n".join([*lines, ""]).encode("utf-8")

@@ -14,14 +14,16 @@ from datetime import datetime
 
 from mitmproxy import http
 
+from addons.account import make_account
 from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
+from addons.desk import Desk, NoDesk
 from addons.examination import Fault
 from addons.exchange import Clearance
 from addons.ranges import Wanted, applies
 from addons.receiver import Receiver
-from addons.record import make_record, mark, mark_flow
+from addons.record import make_record, mark
 from addons.refusal import make_page
 from addons.steps import Step
 from addons.throttle import Throttle
@@ -59,6 +61,7 @@ class HttpGateway:
         audit: AuditLog,
         receivers: Receivers,
         template: str | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.name = f"http-proxy.{name}"
         self.proxy = proxy
@@ -66,30 +69,31 @@ class HttpGateway:
         self._audit = audit
         self._receivers = receivers
         self._template = template
+        self._desk = desk or NoDesk()
         self._transfers: set[Transfer] = set()
         self._expiry: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         spool = policy.spool
-        self._room = SpoolRoom(
+        self.room = SpoolRoom(
             spool.directory, memory=spool.memory, max_object=spool.max_object, max_total=spool.max_total
         )
         names = {name for acl in proxy.doc_acl for name in acl.antivirus or ()}
-        self._antiviruses = open_antivirus(policy, sorted(names))
-        self._quarantine = _open_quarantine(policy, proxy)
+        self.antiviruses = open_antivirus(policy, sorted(names))
+        self.quarantine = _open_quarantine(policy, proxy)
         self._blocked = BlockedDownloads(policy.blocked_memory)
-        self._inspector = Inspector(self.name, proxy, self._antiviruses, self._quarantine)
+        self.inspector = Inspector(self.name, proxy, self.antiviruses, self.quarantine)
 
     async def open(self) -> None:
         """Prove the engines. Raises RealEngineMissing where the policy demands one that is not there, and
         QuarantineError where the quarantine cannot be written."""
-        if self._quarantine is not None:
-            await asyncio.to_thread(self._quarantine.open)
+        if self.quarantine is not None:
+            await asyncio.to_thread(self.quarantine.open)
         async with asyncio.TaskGroup() as tasks:
-            for antivirus in self._antiviruses.values():
+            for antivirus in self.antiviruses.values():
                 tasks.create_task(antivirus.start())
-        if self._quarantine is not None:
-            self._expiry = asyncio.get_running_loop().create_task(_expire_regularly(self._quarantine))
+        if self.quarantine is not None:
+            self._expiry = asyncio.get_running_loop().create_task(_expire_regularly(self.quarantine))
 
     async def close(self, patience: float = 30.0) -> None:
         """Let the transfers under way end, for `patience` seconds at the most, then let everything go."""
@@ -100,10 +104,10 @@ class HttpGateway:
             self.cut()
         if self._expiry is not None:
             self._expiry.cancel()
-        for antivirus in self._antiviruses.values():
+        for antivirus in self.antiviruses.values():
             await antivirus.close()
-        if self._quarantine is not None:
-            await asyncio.to_thread(self._quarantine.close)
+        if self.quarantine is not None:
+            await asyncio.to_thread(self.quarantine.close)
 
     def cut(self) -> None:
         """End every transfer under way, at once; each is recorded."""
@@ -111,9 +115,14 @@ class HttpGateway:
             transfer.close()
 
     @property
+    def under_way(self) -> int:
+        """Transfers that have not ended."""
+        return len(self._transfers)
+
+    @property
     def banners(self) -> list[str]:
         """What everybody must be told at the start."""
-        return [a.banner for a in self._antiviruses.values() if a.banner]
+        return [a.banner for a in self.antiviruses.values() if a.banner]
 
     # --- classification
 
@@ -149,7 +158,7 @@ class HttpGateway:
         wanted: Wanted | None = None,
     ) -> Transfer | Clearance:
         subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=facts)
-        choice = self._inspector.choose(facts)
+        choice = self.inspector.choose(facts)
         if _passes_unchecked(choice):
             self._record_unchecked(flow, subject, choice)
             return Clearance.UNCHECKED
@@ -178,12 +187,12 @@ class HttpGateway:
 
     def _way(self, flow: http.HTTPFlow, *, upload: bool) -> Way:
         return Way(
-            inspector=self._inspector,
-            room=self._room,
+            inspector=self.inspector,
+            room=self.room,
             stall=self.proxy.limits.stall,
             page=lambda transfer: self.page(flow, transfer),
             receiver=lambda: self._receivers(flow, upload),
-            settled=lambda transfer: mark_flow(flow, transfer),
+            settled=lambda transfer: self._mark(flow, transfer),
             ended=lambda transfer, step: self._ended(flow, transfer, step),
         )
 
@@ -194,15 +203,17 @@ class HttpGateway:
 
     def page(self, flow: http.HTTPFlow, transfer: Transfer) -> http.Response:
         """What the client gets instead of a body that does not pass."""
-        return make_page(flow, transfer.subject, transfer.inspection, self._template)
+        return self._page(flow, transfer.subject, transfer.inspection)
+
+    def _page(self, flow: http.HTTPFlow, subject: Subject, inspection: Inspection | None) -> http.Response:
+        return make_page(flow, subject, inspection, self._template, why=self._desk.link(flow, subject.id))
 
     def refuse_target(self, flow: http.HTTPFlow, why: str) -> http.Response:
         """Record a request whose target nobody may reach; the answer is what the client gets."""
         subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=describe_download(flow))
-        inspection = self._inspector.stop(Choice(None, ()), None, Reason.ACL, why)
-        mark(flow, subject, inspection)
-        self._audit.write(make_record(self.name, subject, inspection))
-        return make_page(flow, subject, inspection, self._template)
+        inspection = self.inspector.stop(Choice(None, ()), None, Reason.ACL, why)
+        self._record(flow, subject, inspection)
+        return self._page(flow, subject, inspection)
 
     def refuse_session(self, client: str, session: str) -> str | None:
         """Why the session-acl refuses a client, who is recorded then; None where it may come in."""
@@ -212,7 +223,7 @@ class HttpGateway:
             return None
         why = f"session-acl {decision.acl}" if decision.acl else "no session-acl matches"
         subject = Subject(id=new_id(), session=session, facts=facts)
-        self._audit.write(make_record(self.name, subject, Inspection(status=None, decision=decision, detail=why)))
+        self._record(None, subject, Inspection(status=None, decision=decision, detail=why))
         return why
 
     # --- records
@@ -223,16 +234,36 @@ class HttpGateway:
             self._idle.set()
         if transfer.inspection is None:
             return
-        mark_flow(flow, transfer)
         self._blocked.notice_versions(transfer.inspection.reports)
         if not transfer.upload:
             self._blocked.remember(flow, transfer)
-        self._audit.write(make_record(self.name, transfer.subject, transfer.inspection, transfer=transfer, step=step))
+        self._record(flow, transfer.subject, transfer.inspection, transfer, step)
 
     def _record_unchecked(self, flow: http.HTTPFlow, subject: Subject, choice: Choice[DocAcl]) -> None:
-        inspection = self._inspector.judge(choice, None, "passed unchecked by the policy")
-        mark(flow, subject, inspection)
-        self._audit.write(make_record(self.name, subject, inspection))
+        inspection = self.inspector.judge(choice, None, "passed unchecked by the policy")
+        self._record(flow, subject, inspection)
+
+    def _mark(self, flow: http.HTTPFlow, transfer: Transfer) -> None:
+        """The verdict is known, and the flow tells it while the body is still on its way."""
+        if (inspection := transfer.inspection) is not None:
+            record = make_record(self.name, transfer.subject, inspection, transfer=transfer)
+            mark(flow, make_account(record, inspection, transfer.intake.raw.size))
+
+    def _record(
+        self,
+        flow: http.HTTPFlow | None,
+        subject: Subject,
+        inspection: Inspection,
+        transfer: Transfer | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """All traces of an object that is done with: the audit record, the flow's marks, the last decisions."""
+        record = make_record(self.name, subject, inspection, transfer=transfer, step=step)
+        self._audit.write(record)
+        account = make_account(record, inspection, transfer.intake.raw.size if transfer else None)
+        self._desk.note(account)
+        if flow is not None:
+            mark(flow, account)
 
 
 def _passes_unchecked(choice: Choice[DocAcl]) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addons.block_page import check_template
+from addons.desk import Desk
 from addons.gateway import HttpGateway, Receivers
 from inspection.audit import AuditLog
 from policy.load import default_policy_path, load
@@ -39,6 +40,7 @@ def choose_proxy(policy: Policy, wanted: str) -> tuple[str, HttpProxy]:
 class Loaded:
     """What was read and is good: one http-proxy of a policy, and its block page."""
 
+    file: Path
     policy: Policy
     name: str
     proxy: HttpProxy
@@ -48,8 +50,10 @@ class Loaded:
 class PolicyInForce:
     """Holds the gateway in force. `gateway` is None until the first one is open; then nothing passes."""
 
-    def __init__(self, receivers: Receivers, announce: Callable[[HttpGateway], None]) -> None:
+    def __init__(self, receivers: Receivers, announce: Callable[[HttpGateway], None], desk: Desk | None = None) -> None:
         self.gateway: HttpGateway | None = None
+        self.file: Path | None = None  # the policy's, of the gateway in force
+        self._desk = desk
         self._receivers = receivers
         self._announce = announce
         self._loaded: Loaded | None = None
@@ -65,9 +69,10 @@ class PolicyInForce:
 
         Raises PolicyError, LookupError or TemplateError and changes nothing then."""
         template = check_template(Path(page).expanduser()) if page else None
-        policy = load(Path(path).expanduser() if path else default_policy_path())
+        file = Path(path).expanduser() if path else default_policy_path()
+        policy = load(file)
         name, proxy = choose_proxy(policy, wanted)
-        self._loaded = Loaded(policy, name, proxy, template)
+        self._loaded = Loaded(file.absolute(), policy, name, proxy, template)
 
     def open(self, or_else: Callable[[], None] | None = None) -> None:
         """Put what was read in force, in the background; `or_else` is called where that fails."""
@@ -89,6 +94,7 @@ class PolicyInForce:
                 return
             old, old_audit = self.gateway, self._audit
             self.gateway, self._audit, self._audit_target = gateway, audit, _target(loaded.policy)
+            self.file = loaded.file
             for banner in gateway.banners:
                 print(banner, file=sys.stderr, flush=True)
             self._announce(gateway)
@@ -105,6 +111,7 @@ class PolicyInForce:
                 audit=audit,
                 receivers=self._receivers,
                 template=loaded.template,
+                desk=self._desk,
             )
             try:
                 await gateway.open()

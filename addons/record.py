@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
+from addons.account import Account
 from addons.steps import Cut, Step
 from addons.transfer import Transfer
 from inspection.inspect_object import Inspection, Subject
@@ -25,31 +26,25 @@ _MARKERS = {
 }
 
 
-def mark_flow(flow: http.HTTPFlow, transfer: Transfer) -> None:
-    """Comment, marker and metadata of a flow whose verdict is known; of two bodies the worse one stays."""
-    inspection = transfer.inspection
-    if inspection is None:
-        return
-    mark(flow, transfer.subject, inspection, released=transfer.released)
+def mark(flow: http.HTTPFlow, account: Account) -> None:
+    """Comment, marker and metadata of a flow, one of whose objects was judged.
 
-
-def mark(flow: http.HTTPFlow, subject: Subject, inspection: Inspection, *, released: int = 0) -> None:
-    """The same for an inspection without a transfer."""
+    The account of the latest object of each direction stands in full; of all the objects of a flow the first one that
+    was refused gives comment, marker and the short entries."""
+    flow.metadata[f"av.{account['direction']}"] = account
     if flow.metadata.get("av.action") not in (None, Action.ACCEPT.value):
-        return
-    decision = inspection.decision
-    flow.comment = comment(inspection, released)
-    if inspection.status in _MARKERS:
-        flow.marked = _MARKERS[inspection.status]
+        if flow.metadata["av.id"] != account["id"]:
+            return
+    flow.comment = comment(account)
+    if account["status"] in _MARKERS:
+        flow.marked = _MARKERS[account["status"]]
     flow.metadata |= {
-        "av.id": subject.id,
-        "av.status": str(inspection.status or "unchecked"),
-        "av.virus": inspection.virus or "",
-        "av.action": decision.action.value,
-        "av.reason": str(decision.reason or ""),
-        "av.acl": decision.acl or "",
-        "av.engines": [f"{r.antivirus} {r.protocol} {r.status} {r.ms:.1f} ms" for r in inspection.reports],
-        "av.trace": [str(step) for step in decision.trace],
+        "av.id": account["id"],
+        "av.status": account["status"] or "unchecked",
+        "av.virus": account["virus"] or "",
+        "av.action": account["action"],
+        "av.reason": account["reason"] or "",
+        "av.acl": account["acl"] or "",
     }
 
 
@@ -61,15 +56,15 @@ def clear_marks(flow: http.HTTPFlow) -> None:
             del flow.metadata[name]
 
 
-def comment(inspection: Inspection, released: int) -> str:
+def comment(account: Account) -> str:
     """One line for people: `AV found Eicar (virus-found, ACL DOCUMENTS) [2000 B had left]`."""
-    decision = inspection.decision
-    words = ["AV", str(inspection.status or "unchecked"), inspection.virus or ""]
-    why = ", ".join(w for w in (str(decision.reason or ""), f"ACL {decision.acl}" if decision.acl else "") if w)
+    words = ["AV", account["status"] or "unchecked", account["virus"] or ""]
+    acl = f"ACL {account['acl']}" if account["acl"] else ""
+    why = ", ".join(word for word in (account["reason"] or "", acl) if word)
     words.append(f"({why})" if why else "")
-    words.append(f"[{released} B had left]" if released else "")
-    words.append(f"- {inspection.detail}" if inspection.detail else "")
-    return " ".join(w for w in words if w)
+    words.append(f"[{account['released']} B had left]" if account["released"] else "")
+    words.append(f"- {account['detail']}" if account["detail"] else "")
+    return " ".join(word for word in words if word)
 
 
 def make_record(

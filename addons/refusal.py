@@ -25,9 +25,15 @@ _STATUS_CODES = {
 
 
 def make_page(
-    flow: http.HTTPFlow, subject: Subject, inspection: Inspection | None, template: str | None = None
+    flow: http.HTTPFlow,
+    subject: Subject,
+    inspection: Inspection | None,
+    template: str | None = None,
+    *,
+    why: str | None = None,
 ) -> http.Response:
-    """The page for an object that does not pass, in the form that the client's Accept asks for."""
+    """The page for an object that does not pass, in the form that the client's Accept asks for; `why` is the URL at
+    which the client finds the whole explanation."""
     if inspection is None:
         raise ValueError("there is no page before the verdict")
     status, reason = inspection.status, inspection.decision.reason
@@ -40,6 +46,7 @@ def make_page(
         virus=inspection.virus,
         antivirus=", ".join(report.antivirus for report in inspection.reports) or None,
         acl=inspection.decision.acl,
+        why=why,
     )
     content_type, content = render(refusal, flow.request.headers.get("accept"), template)
     headers = {

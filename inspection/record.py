@@ -13,7 +13,7 @@ import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from policy.verdict import ScanReport, Status
 
@@ -120,14 +120,18 @@ class AuditRecord:
 
     def to_json(self) -> str:
         """The record as one line of ASCII, without the line's end."""
-        values = {name: getattr(self, name) for name in _FIELDS}
+        return json.dumps(self.to_plain())
+
+    def to_plain(self) -> dict[str, Any]:
+        """The fields as JSON knows values: cut to MAX_TEXT, and a URL without its query."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         values["time"] = self.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         values["engines"] = [_engine(report) for report in self.engines]
         values["documents"] = [_document(entry) for entry in self.documents]
         values["ms"] = round(self.ms, 1)
         if self.object is not None and _URL.match(self.object):
             values["object"] = without_query(self.object)
-        return json.dumps({name: cut_text(value) for name, value in values.items()})
+        return {name: cut_text(value) for name, value in values.items()}
 
 
 _FIELDS = tuple(field.name for field in fields(AuditRecord))

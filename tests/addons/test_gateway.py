@@ -110,7 +110,7 @@ async def test_a_close_cuts_and_records() -> None:
     await gateway.close(patience=0)
     await settle()
     assert [(r.status, r.reason) for r in notes.records] == [(Status.ERROR, Reason.ANTIVIRUS_ERROR)]
-    assert gateway._room.used == 0
+    assert gateway.room.used == 0
 
 
 async def test_a_refused_target_is_a_page_and_a_record() -> None:
