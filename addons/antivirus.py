@@ -36,6 +36,7 @@ from addons.sessions import Sessions
 from addons.surface import check_surface
 from addons.targets import find_refusal
 from addons.transfer import Transfer
+from addons.visit import enter_visit, leave_visit
 from policy.decision import Reason
 from policy.load import PolicyError
 
@@ -163,16 +164,22 @@ class AntivirusAddon:
 
     def client_connected(self, client: Client) -> None:
         """A client that the policy does not let in, or has no room for, is disconnected."""
-        _peer(client, client).read_in_pieces()
-        if (gateway := self._gateway) is None:
-            return
+        peer = _peer(client, client)
+        peer.read_in_pieces()
         address = client.peername[0] if client.peername else ""
-        why = self._sessions.enter(client.id, address, gateway.proxy.limits)
-        if why is None:
-            why = gateway.refuse_session(address, client.id[:8])
+        why = self._refuse(client, address)
         if why is not None:
             logger.warning("antivirus: %s is refused: %s", address, why)
             client.error = why
+        elif self._gateway is not None:
+            enter_visit(client, peer, self._gateway.proxy.limits)
+
+    def _refuse(self, client: Client, address: str) -> str | None:
+        """Why a client may not come in. None may before it can be known who may."""
+        if (gateway := self._gateway) is None:
+            return "no policy is in force yet"
+        why = self._sessions.enter(client.id, address, gateway.proxy.limits)
+        return why if why is not None else gateway.refuse_session(address, client.id[:8])
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """A tunnel to where nobody may go is not opened."""
@@ -253,6 +260,7 @@ class AntivirusAddon:
     async def client_disconnected(self, client: Client) -> None:
         """One connection less; no socket to a server may stay open behind a client that left."""
         self._sessions.leave(client.id)
+        leave_visit(client)
         server = _proxyserver()
         handler = server.connections.get(client.id) if server else None
         if handler is not None:

@@ -38,6 +38,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Connection
 from addons.exchange import Clearance, Exchange, exchange_of, forget_exchange
 from addons.framing import ends_by_closing, find_break_in_fields, find_line_break, own_reason
 from addons.transfer import Transfer
+from addons.visit import Visit, visit_of
 from policy.decision import Reason
 
 Commands = layer.CommandGenerator[None]
@@ -54,13 +55,33 @@ class GuardedStream(HttpStream):
     _answered = False  # the client has its answer without the server
     _broken = False
     _known_exchange: Exchange | None = None
+    _visit: Visit | None = None  # until this exchange is over
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if isinstance(event, RequestHeaders) and event.replay_flow is not None:
-            forget_exchange(event.replay_flow)  # what was cleared then is not what comes now
+        if isinstance(event, RequestHeaders):
+            self._enter(event)
         if isinstance(event, ResponseEndOfMessage | ResponseProtocolError):
             self._asking = False
         yield from self._guard(self._take(event))
+        self._leave_if_over()
+
+    def _enter(self, event: RequestHeaders) -> None:
+        if event.replay_flow is not None:
+            forget_exchange(event.replay_flow)  # what was cleared then is not what comes now
+            return  # there is no client
+        self._visit = visit_of(self.context.client)
+        if self._visit is not None:
+            self._visit.begin(self, self._protocol_to(self.context.client))
+
+    def _leave_if_over(self) -> None:
+        """Tell the client's visit once nothing is owed to it here any more. A tunnel stays, but is not waited for."""
+        if self._visit is None:
+            return
+        tunnel = "_handle_event" in vars(self) and self.flow.request.method == "CONNECT"
+        states = (self.client_state, self.server_state)
+        if tunnel or self.state_errored in states or states == (self.state_done, self.state_done):
+            self._visit.end(self, tunnel=tunnel)
+            self._visit = None
 
     def _take(self, event: events.Event) -> Commands:
         """A body is never buffered unseen, whatever an addon, or the lack of one, made of `stream`."""

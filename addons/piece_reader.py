@@ -27,6 +27,7 @@ class PieceReader(asyncio.StreamReader):
         _buffer: bytearray
         _eof: bool
         _limit: int
+        _loop: asyncio.AbstractEventLoop
         _paused: bool
         _transport: Any
 
@@ -34,6 +35,7 @@ class PieceReader(asyncio.StreamReader):
         async def _wait_for_data(self, func_name: str) -> None: ...
         def _maybe_resume_transport(self) -> None: ...
 
+    heard_at: float | None = None  # when the first byte came since somebody set this to None, in the loop's time
     _pieces: deque[bytes]
     _waiting: int  # bytes in the pieces
     _passable: asyncio.Event
@@ -66,6 +68,8 @@ class PieceReader(asyncio.StreamReader):
         """Some bytes have arrived: asyncio's part of the transport's protocol."""
         if not data:
             return
+        if self.heard_at is None:
+            self.heard_at = self._loop.time()
         self._keep(data)
         self._wakeup_waiter()
         if self._transport is None:

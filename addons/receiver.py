@@ -13,7 +13,7 @@ from typing import Any
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.layer import Layer
-from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
 from addons.piece_reader import PieceReader
 
@@ -90,6 +90,30 @@ class Receiver:
         if writer is not None:
             writer.transport.abort()
 
+    def close_connection(self) -> None:
+        """End the connection in an orderly way, as mitmproxy's own time-out does: what was written still leaves."""
+        if (io := self._transport()) is not None and io.handler is not None:
+            io.handler.cancel("closed by the gateway")
+
+    def cut_connection(self, *, reset: bool) -> None:
+        """End the connection at once; by a reset where that is wanted or something written has not left yet."""
+        writer = self._writer()
+        if reset or (writer is not None and writer.transport.get_write_buffer_size()):
+            self.reset_on_close()
+        self.abort_at_once()
+        self.close_connection()  # mitmproxy would wait for its own side of it to be closed
+
+    @property
+    def heard_at(self) -> float | None:
+        """When the first byte came since `listen_anew`, in the loop's time; None where none came, or nobody knows."""
+        reader = self._reader()
+        return reader.heard_at if reader is not None else None
+
+    def listen_anew(self) -> None:
+        """Forget what was heard so far."""
+        if (reader := self._reader()) is not None:
+            reader.heard_at = None
+
     def read_in_pieces(self) -> None:
         """Take large pieces from this peer, uncopied. May be called twice."""
         self._reader()
@@ -104,8 +128,11 @@ class Receiver:
         if (reader := self._reader()) is not None:
             reader.let_go()
 
+    def _transport(self) -> ConnectionIO | None:
+        return self._handler.transports.get(self._connection) if self._handler else None
+
     def _reader(self) -> PieceReader | None:
-        transport = self._handler.transports.get(self._connection) if self._handler else None
+        transport = self._transport()
         reader = getattr(transport, "reader", None)
         return PieceReader.take_over(reader) if isinstance(reader, asyncio.StreamReader) else None
 
@@ -125,7 +152,7 @@ class Receiver:
         return sum(len(item.data) for item in queue)
 
     def _writer(self) -> asyncio.StreamWriter | None:
-        transport = self._handler.transports.get(self._connection) if self._handler else None
+        transport = self._transport()
         writer = getattr(transport, "writer", None)
         # Other modes of mitmproxy (WireGuard, local capture) have writers of another kind, without a buffer to ask.
         return writer if isinstance(writer, asyncio.StreamWriter) and not writer.is_closing() else None

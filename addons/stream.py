@@ -50,6 +50,7 @@ class AvHttpStream(GuardedStream):
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.HookCompleted) and isinstance(event.command, AvPumpHook):
             yield from self._guard(self._carry_out(event.command.pump))
+            self._leave_if_over()
         else:
             yield from super()._handle_event(event)
 

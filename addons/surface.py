@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import StreamReader
 
+from h2.frame_buffer import FrameBuffer
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import version
 from mitmproxy.addonmanager import AddonManager
@@ -40,6 +41,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     ),
     (http.HttpLayer, ("make_stream", "event_to_child")),
     (_http1, ("Http1Connection", "ReceiveBuffer")),
+    (FrameBuffer(), ("_data", "_headers_buffer")),
     (StreamReader, ("_wakeup_waiter", "_wait_for_data", "_maybe_resume_transport")),
     (ReceiveBuffer, ("maybe_extract_at_most", "_extract")),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
