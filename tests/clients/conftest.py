@@ -1,0 +1,29 @@
+"""The stage for real clients: that of the HTTP tests, seen by programs that users run."""
+
+from __future__ import annotations
+
+from tests.http.conftest import (
+    authority,
+    client_ca,
+    confdir,
+    engine,
+    fakes,
+    gateway,
+    gateways,
+    origin,
+    slow_engine,
+    tls_origin,
+)
+
+__all__ = [
+    "authority",
+    "client_ca",
+    "confdir",
+    "engine",
+    "fakes",
+    "gateway",
+    "gateways",
+    "origin",
+    "slow_engine",
+    "tls_origin",
+]
