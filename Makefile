@@ -5,6 +5,7 @@ PYTHON ?= python3
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
 SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server
+CLIENTS := chromium git lftp wget
 
 .venv/.ready: pyproject.toml uv.lock .python-version
 ifeq ($(UV),uv)
@@ -22,8 +23,8 @@ endif
 help:
 	@echo "make run      check HTTP on 127.0.0.1:8080 (ARGS='--set av_policy=FILE' for a policy of yours)"
 	@echo "make web      the same in mitmweb"
-	@echo "make test     run the tests; real servers that are installed take part"
-	@echo "make servers  install those servers (Debian, as root or with sudo)"
+	@echo "make test     run the tests; real servers and clients that are installed take part"
+	@echo "make servers  install those servers and clients (Debian, as root or with sudo)"
 	@echo "make lint     ruff, mypy, import-linter, schema"
 
 setup: .venv/.ready
@@ -39,7 +40,7 @@ test: setup
 
 servers:
 	$(shell test "$$(id -u)" = 0 || echo sudo) apt-get update
-	$(shell test "$$(id -u)" = 0 || echo sudo) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends curl $(SERVERS)
+	$(shell test "$$(id -u)" = 0 || echo sudo) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends curl $(SERVERS) $(CLIENTS)
 
 lint: setup
 	.venv/bin/ruff check .
