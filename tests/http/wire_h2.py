@@ -73,6 +73,11 @@ class H2Client:
         taken.ended = "given up"
         self._flush()
 
+    def ping(self) -> None:
+        """Send a PING."""
+        self._h2.ping(b"sluicing")
+        self._flush()
+
     def _receive(self) -> bytes:
         try:
             return self._socket.recv(65536)
