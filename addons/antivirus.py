@@ -11,10 +11,9 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Sequence
 from functools import partial
 
-from mitmproxy import command, ctx, exceptions, flow, http
+from mitmproxy import command, ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Client, Connection
@@ -24,6 +23,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from addons import body_buffer, stream
 from addons.block_page import TemplateError
 from addons.closing import let_closings_end
+from addons.desktop import Desktop
+from addons.drain import DrainAddon
 from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
 from addons.hook_table import HookTable
@@ -51,6 +52,8 @@ class AntivirusAddon:
 
     def __init__(self) -> None:
         self._in_force: PolicyInForce | None = None
+        self._desktop = Desktop()
+        self.addons = [self._desktop, DrainAddon(self._cut)]  # mitmproxy calls their hooks after ours
         self._pump = PumpAddon()
         self._hooks: HookTable | None = None
         self._sessions = Sessions()
@@ -64,7 +67,8 @@ class AntivirusAddon:
         check_surface()
         stream.install()
         body_buffer.install()
-        self._in_force = PolicyInForce(_receiver, self._announce)
+        self._in_force = PolicyInForce(_receiver, self._announce, self._desktop)
+        self._desktop.serve(self._in_force)
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
         loader.add_option("av_block_page", str, "", "A block page of yours (HTML); empty: the shipped one.")
@@ -119,6 +123,10 @@ class AntivirusAddon:
         if self._in_force is not None:
             self._in_force.close()
 
+    def _cut(self) -> None:
+        if self._in_force is not None:
+            self._in_force.cut()
+
     def _announce(self, gateway: HttpGateway) -> None:
         if self._announced:
             logger.info("antivirus: %s: the new policy is in force", gateway.name)
@@ -146,13 +154,6 @@ class AntivirusAddon:
         except _BAD_INPUT as error:
             raise exceptions.CommandError(str(error)) from error
         self._in_force.open()
-
-    @command.command("av.explain")
-    def explain(self, flows: Sequence[flow.Flow]) -> None:
-        """Log why each flow was treated as it was: the verdict, and every ACL that was looked at."""
-        for a_flow in flows:
-            trace = a_flow.metadata.get("av.trace") or ["nothing of this flow was checked"]
-            logger.info("%s\n  %s", a_flow.comment or a_flow.id, "\n  ".join(str(line) for line in trace))
 
     def _reload_by_signal(self) -> None:
         try:

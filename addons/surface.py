@@ -10,7 +10,7 @@ from asyncio import StreamReader
 
 from h2.frame_buffer import FrameBuffer
 from h11._receivebuffer import ReceiveBuffer
-from mitmproxy import version
+from mitmproxy import contentviews, version
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import commands, layer, server
@@ -44,6 +44,7 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (FrameBuffer(), ("_data", "_headers_buffer")),
     (StreamReader, ("_wakeup_waiter", "_wait_for_data", "_maybe_resume_transport")),
     (ReceiveBuffer, ("maybe_extract_at_most", "_extract")),
+    (contentviews, ("prettify_message", "registry", "add")),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),

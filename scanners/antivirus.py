@@ -107,9 +107,9 @@ class Antivirus:
         """Whether an object of `size` bytes is `skipped` without the engine being asked."""
         return size > self._max_checked_size or self._pool.skips(size)
 
-    async def check(self, body: Body) -> ScanReport:
-        """One engine's word on one document. Never raises but for cancellation, when all sockets are
-        closed."""
+    async def check(self, body: Body, *, fresh: bool = False) -> ScanReport:
+        """One engine's word on one document; with `fresh` nothing that is remembered answers for it. Never raises
+        but for cancellation, when all sockets are closed."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         course = _Course()
@@ -117,13 +117,13 @@ class Antivirus:
             detail = f"{body.size} bytes are more than max-checked-size, {self._max_checked_size}"
             answer = Answer(Status.SKIPPED, detail=detail)
         else:
-            answer = await self._answer_in_time(body, course)
+            answer = await self._answer_in_time(body, course, fresh=fresh)
         return self._report(answer, course, 1000 * (loop.time() - began))
 
-    async def _answer_in_time(self, body: Body, course: _Course) -> Answer:
+    async def _answer_in_time(self, body: Body, course: _Course, *, fresh: bool) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
-                if self._cache is not None:
+                if self._cache is not None and not fresh:
                     return await self._recall_or_ask(self._cache, body, course)
                 return await self._ask(body, course)
         except TimeoutError:
