@@ -90,6 +90,10 @@ class Proxy:
             reader.join()
         return self._process.returncode
 
+    def wait(self, timeout: float) -> int:
+        """The exit status of a process that ends by itself; TimeoutExpired where it does not."""
+        return self._process.wait(timeout)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
         self._process.send_signal(number)
