@@ -141,12 +141,16 @@ class PolicyInForce:
         if audit is not None:
             await asyncio.to_thread(audit.close)
 
+    def cut(self) -> None:
+        """End every transfer under way, at once; each is recorded."""
+        for gateway in (*self._retiring, *([self.gateway] if self.gateway else [])):
+            gateway.cut()
+
     def close(self) -> None:
         """Nothing is in force any more; transfers under way are cut, and recorded before this returns."""
         self._closed = True
+        self.cut()
         gateway, self.gateway = self.gateway, None
-        for old in (*self._retiring, *([gateway] if gateway else [])):
-            old.cut()
         if gateway is not None:
             self._spawn(gateway.close(patience=0))
         if self._audit is not None:
