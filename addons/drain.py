@@ -26,59 +26,55 @@ _LAST_WORDS = 1.0  # seconds for the error pages and resets of what was cut
 
 
 class Drain:
-    """`cut` ends all transfers. `then` is called when nobody is served any more."""
+    """`cut` ends all transfers. `then` is called, once, when nobody is served any more."""
 
     def __init__(self, server: Proxyserver | None, cut: Callable[[], None], then: Callable[[], None]) -> None:
         self._server = server
         self._cut = cut
         self._then = then
+        self._loop = asyncio.get_running_loop()
+        self._until: float | None = None  # the end of the patience
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, patience: float) -> None:
         """Take leave of everybody, in the background, for `patience` seconds at the most; called again, at once."""
-        if self._task is not None:
+        if self._until is not None:
             logger.warning("antivirus: asked to end a second time: what is under way is cut")
-            self._task.cancel()
-            patience = 0
-        else:
-            logger.info("antivirus: no new connections; what is under way has %g s", patience)
-        self._task = asyncio.get_running_loop().create_task(self._run(patience))
+            self._until = self._loop.time()
+            return
+        logger.info("antivirus: no new connections; what is under way has %g s", patience)
+        self._until = self._loop.time() + patience
+        self._task = self._loop.create_task(self._run())
 
-    async def _run(self, patience: float) -> None:
+    async def _run(self) -> None:
         try:
             if self._server is not None:
                 await self._server.servers.update([])
-            await self._see_off(patience)
+            await self._see_off()
         finally:
-            if self._task is asyncio.current_task():
-                self._end()
+            for visit in visits():
+                visit.cut()
+            self._then()
 
-    async def _see_off(self, patience: float) -> None:
-        if await _empty_within(patience):
+    async def _see_off(self) -> None:
+        if await self._empties():
             return
-        logger.warning("antivirus: %d connections are still served after %g s: they are cut", len(visits()), patience)
+        logger.warning("antivirus: %d connections are still served: they are cut", len(visits()))
         self._cut()
-        await _empty_within(_LAST_WORDS)
+        self._until = self._loop.time() + _LAST_WORDS
+        await self._empties()
 
-    def _end(self) -> None:
-        for visit in visits():
-            visit.cut()
-        self._then()
-
-
-async def _empty_within(seconds: float) -> bool:
-    """Bow everybody out who is not served, as soon as that is so; False where some are left after so many seconds."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while True:
-        for visit in visits():
-            if not visit.is_busy:
-                visit.bow_out()
-        if not visits():
-            return True
-        if loop.time() >= end:
-            return False
-        await asyncio.sleep(_LOOK)
+    async def _empties(self) -> bool:
+        """Bow everybody out who is not served, as soon as that is so; False where some are left in the end."""
+        while True:
+            for visit in visits():
+                if not visit.is_busy:
+                    visit.bow_out()
+            if not visits():
+                return True
+            if self._until is None or self._loop.time() >= self._until:
+                return False
+            await asyncio.sleep(_LOOK)
 
 
 class DrainAddon:
