@@ -84,18 +84,22 @@ def _engines(state: Mapping[str, Any]) -> str:
             f"<td><b>{_text(engine['name'])}</b></td>",
             f'<td class="wide">{_text(engine["engine"])}<br><span class="soft">{_text(_standing(engine))}</span></td>',
             f'<td class="wide">{_text(engine["version"] or "unknown")}{_age(engine)}</td>',
-            f'<td class="narrow">{engine["load"]}</td>',
+            f'<td class="narrow">{engine["load"]} under way</td>',
         ]
         for engine in state["engines"]
     ]
-    return _rows(("State", "Name", "Engine", "Version", "Load"), rows) or "<p>There are none.</p>"
+    return _rows(("State", "Name", "Engine", "Version", "Checks"), rows) or "<p>There are none.</p>"
 
 
 def _standing(engine: Mapping[str, Any]) -> str:
     said = [str(engine["state"])]
-    said += [f"finds EICAR in objects of up to {engine['limit']} B"] if engine["limit"] is not None else []
+    said += [f"finds EICAR in objects of up to {_size(engine['limit'])}"] if engine["limit"] is not None else []
     said += ["knows test signatures only"] if engine["coverage"] == "test-signatures" else []
     return "; ".join(said + ([str(engine["failure"])] if engine["failure"] else []))
+
+
+def _size(number: int) -> str:
+    return f"{number >> 20} MiB" if number and number % (1 << 20) == 0 else f"{number} B"
 
 
 def _age(engine: Mapping[str, Any]) -> str:

@@ -179,6 +179,36 @@ def test_the_page_loads_nothing():
     assert "script-src" not in HEADERS["Content-Security-Policy"]
 
 
+WHY = "http://sluice.local/why/hoemz234eg7murpdvfcu"
+
+
+@pytest.mark.parametrize("accept", KINDS)
+def test_the_id_leads_to_the_explanation(accept):
+    """Where the client can reach it, every form names the URL; the page as the one link, around the id."""
+    body = render(replace(REFUSAL, why=WHY), accept)[1].decode()
+    assert WHY in body
+    if accept == "text/html":
+        page = Page(body)
+        assert [value for name, value in page.attributes if name == "href"] == [WHY]
+        assert f">{REFUSAL.id}</a>" in body
+
+
+@pytest.mark.parametrize("accept", KINDS)
+def test_who_cannot_reach_the_explanation_is_not_sent_there(accept):
+    """Without a URL no form names sluice.local; the JSON form says null."""
+    body = render(REFUSAL, accept)[1].decode()
+    assert "sluice.local" not in body
+    assert accept != "application/json" or json.loads(body)["why"] is None
+
+
+def test_a_template_may_have_the_link_alone(tmp_path):
+    """`{id_link}` names the id, too, and what stands in it is escaped."""
+    path = tmp_path / "page.html"
+    path.write_text("{status} {id_link}")
+    body = render(replace(REFUSAL, id='"<b>', why='http://h/"><b>'), "text/html", check_template(path))[1].decode()
+    assert body == 'found <a href="http://h/&quot;&gt;&lt;b&gt;" rel="noreferrer">&quot;&lt;b&gt;</a>'
+
+
 @pytest.mark.parametrize("path", [SHIPPED, *sorted(EXAMPLES.glob("*.html"))], ids=lambda path: path.name)
 def test_shipped_pages_are_good(path):
     """The shipped page and every example are accepted and leave no placeholder unfilled."""
