@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from mitmproxy import http
 
@@ -20,8 +21,8 @@ from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
 from addons.desk import Desk, NoDesk
 from addons.examination import Fault
-from addons.exchange import Clearance
-from addons.ranges import Wanted, applies
+from addons.exchange import Clearance, Plan
+from addons.ranges import Piece, Wanted, applies, ask_for, is_piece
 from addons.receiver import Receiver
 from addons.record import make_record, mark
 from addons.refusal import make_page
@@ -135,6 +136,13 @@ class HttpGateway:
             wanted = None
         return self._open(flow, describe_download(flow), coding, fault, headers, upload=False, wanted=wanted)
 
+    def open_piece(self, flow: http.HTTPFlow, piece: Piece, whole: http.Response) -> Transfer | Clearance:
+        """Classify the answer to a request for a piece of what passes unchecked: `whole` announced it, and its record
+        is written. Any other answer is an object like any other."""
+        if flow.response is not None and is_piece(flow.response, piece, whole):
+            return Clearance.UNCHECKED
+        return self.open_download(flow)
+
     def open_upload(self, flow: http.HTTPFlow) -> Transfer | Clearance:
         """Classify a request whose body follows."""
         coding, fault = _plan(flow.request.headers)
@@ -185,6 +193,12 @@ class HttpGateway:
             return Status.UNKNOWN, "a piece (206) that was not asked for"
         return None
 
+    def _ask_for(self, flow: http.HTTPFlow, piece: Piece) -> Plan:
+        """Make the request one for a piece of what the response brings; the plan is for the answer."""
+        whole = flow.response or http.Response.make()
+        ask_for(flow.request, whole, piece)
+        return partial(self.open_piece, flow, piece, whole)
+
     def _way(self, flow: http.HTTPFlow, *, upload: bool) -> Way:
         return Way(
             inspector=self.inspector,
@@ -194,6 +208,7 @@ class HttpGateway:
             receiver=lambda: self._receivers(flow, upload),
             settled=lambda transfer: self._mark(flow, transfer),
             ended=lambda transfer, step: self._ended(flow, transfer, step),
+            fetch=partial(self._ask_for, flow) if _can_ask_again(flow) else None,
         )
 
     def make_throttle(self, flow: http.HTTPFlow, upload: bool) -> Throttle:
@@ -264,6 +279,11 @@ class HttpGateway:
         self._desk.note(account)
         if flow is not None:
             mark(flow, account)
+
+
+def _can_ask_again(flow: http.HTTPFlow) -> bool:
+    """True for a request without a body, over TCP (our way to end HTTP/3's first answer was never tried)."""
+    return flow.request.raw_content == b"" and flow.server_conn.transport_protocol == "tcp"
 
 
 def _passes_unchecked(choice: Choice[DocAcl]) -> bool:

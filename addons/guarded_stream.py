@@ -33,6 +33,7 @@ from mitmproxy.proxy.layers.http import (
     ResponseTrailers,
     SendHttp,
 )
+from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._http1 import Http1Connection
 
 from addons.exchange import Clearance, Exchange, exchange_of, forget_exchange
@@ -153,9 +154,12 @@ class GuardedStream(HttpStream):
         return self._known_exchange
 
     def _protocol_to(self, connection: Connection) -> layer.Layer | None:
-        """The HTTP connection layer towards a peer."""
+        """The HTTP connection layer towards a peer: towards a server it lies under TLS and upstream proxies."""
         above = self.context.layers[self.context.layers.index(self) - 1]
-        return above.connections.get(connection) if isinstance(above, HttpLayer) else None
+        found = above.connections.get(connection) if isinstance(above, HttpLayer) else None
+        while found is not None and not isinstance(found, HttpConnection):
+            found = getattr(found, "child_layer", None)
+        return found
 
     def _deny(self, why: str) -> Commands:
         yield commands.Log(f"antivirus: {why}: {self.flow.request.pretty_url}", logging.ERROR)

@@ -1,7 +1,8 @@
-"""Pieces of objects: asked for by clients, never from origins, cut from what was checked whole.
+"""Pieces of objects: asked for by clients, cut from what was checked whole.
 
 Rules of this file: a piece is cut from the bytes that the client would get in full (RFC 9110 section 14); what is
-not one plain range of bytes is ignored, which every client must understand.
+not one plain range of bytes is ignored, which every client must understand; an origin is asked for a piece only of
+an object that the policy passes unchecked, and only that piece of that version is taken for the answer.
 """
 
 from __future__ import annotations
@@ -76,3 +77,26 @@ def frame_piece(response: http.Response, piece: Piece) -> http.Response:
     framed.headers["content-length"] = str(length)
     framed.headers.pop("transfer-encoding", None)
     return framed
+
+
+def ask_for(request: http.Request, response: http.Response, piece: Piece) -> None:
+    """Ask for the piece of the object that `response` announced: of this version, where it names its version."""
+    last = piece.stop - 1 if piece.stop > piece.start else ""
+    request.headers["range"] = f"bytes={piece.start if piece.stop else piece.size}-{last}"
+    version = response.headers.get("etag", "")
+    condition = version if version.startswith('"') else response.headers.get("last-modified")
+    if condition is not None:
+        request.headers["if-range"] = condition
+
+
+def is_piece(response: http.Response, piece: Piece, whole: http.Response) -> bool:
+    """True where the answer is this piece of this object, framed by a length and coded and versioned as the whole."""
+    headers = response.headers
+    span = f"bytes {piece.start}-{piece.stop - 1}/{piece.size}"
+    return (
+        response.status_code == 206
+        and headers.get_all("content-range") == [span]
+        and headers.get_all("content-length") == [str(piece.stop - piece.start)]
+        and "transfer-encoding" not in headers
+        and all(headers.get_all(name) == whole.headers.get_all(name) for name in ("content-encoding", "etag"))
+    )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
+from addons.ranges import Piece
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -32,6 +34,13 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Nothing has left, and of what passes unchecked the client wants this piece alone: the origin is asked for it."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Nothing has left: the client gets this page instead."""
 
@@ -45,4 +54,4 @@ class Cut:
     reason: str
 
 
-Step = Release | Whole | Finish | HandOver | Refuse | Cut
+Step = Release | Whole | Finish | HandOver | Fetch | Refuse | Cut

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from mitmproxy.proxy import events
+from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
@@ -19,20 +20,24 @@ from mitmproxy.proxy.layers.http import (
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
+    RequestProtocolError,
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseProtocolError,
     ResponseTrailers,
+    SendHttp,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Connection
+from mitmproxy.proxy.layers.http._http2 import Http2Client
 
 from addons.exchange import Clearance, Plan
 from addons.framing import frame_for_client, frame_for_server, has_no_body
 from addons.guarded_stream import Commands, GuardedStream, Passage
 from addons.pump import AvPumpHook, Pump
 from addons.ranges import frame_piece
-from addons.steps import Cut, Finish, HandOver, Refuse, Release, Whole
+from addons.steps import Cut, Fetch, Finish, HandOver, Refuse, Release, Whole
 from addons.throttle import Throttle
 from addons.transfer import Transfer
 from policy.decision import Reason
@@ -192,6 +197,39 @@ class AvHttpStream(GuardedStream):
         if transfer.intake.complete:
             yield from self.state_stream_response_body(ResponseEndOfMessage(self.stream_id))
 
+    def _fetch_piece(self, transfer: Transfer, step: Fetch) -> Commands:
+        """The server is asked again; what it still sends of its first answer is for nobody."""
+        if transfer.way.fetch is not None:
+            self._exchange.response = transfer.way.fetch(step.piece)
+        self.server_state = self.state_let_first_answer_end
+        waits = self._asking and isinstance(self._protocol_to(self.context.server), Http1Connection)
+        yield from self._stop_server("a piece is enough")
+        if not waits:
+            yield from self._ask_again()
+
+    def state_let_first_answer_end(self, event: events.Event) -> Commands:
+        """HTTP/1: the connection ends with the first answer, and tells us so before a second can begin."""
+        if isinstance(event, ResponseEndOfMessage):
+            yield from self._ask_again()
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """The end of a first answer is our own doing; all else is as ever."""
+        by_server = isinstance(event, ResponseProtocolError)
+        if by_server and self.server_state == self.state_let_first_answer_end:
+            yield from self._ask_again()
+        else:
+            yield from super().handle_protocol_error(event)
+
+    def _ask_again(self) -> Commands:
+        self.flow.response = None
+        self.server_state = self.state_wait_for_response_headers
+        if not (yield from self.make_server_connection()):
+            return
+        begin_stream_anew(self._protocol_to(self.context.server), self.stream_id)
+        headers = RequestHeaders(self.stream_id, self.flow.request, end_stream=True)
+        yield SendHttp(headers, self.context.server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
     def _refuse_response(self, transfer: Transfer, step: Refuse) -> Commands:
         yield from self._stop_server("refused by antivirus")
         self.flow.response = step.page
@@ -301,6 +339,7 @@ class AvHttpStream(GuardedStream):
         Whole: _pass_whole_response,
         Finish: _finish_response,
         HandOver: _hand_over_response,
+        Fetch: _fetch_piece,
         Refuse: _refuse_response,
         Cut: _cut,
     }
@@ -312,6 +351,13 @@ class AvHttpStream(GuardedStream):
         Refuse: _refuse_request,
         Cut: _cut,
     }
+
+
+def begin_stream_anew(protocol: Layer | None, stream_id: int) -> None:
+    """Towards an HTTP/2 server a stream of ours is used once: let a second request of it have another there."""
+    if isinstance(protocol, Http2Client):
+        if (used := protocol.our_stream_id.pop(stream_id, None)) is not None:
+            protocol.streams.pop(used, None)  # what still comes of it is for nobody
 
 
 def _classify(entry: Transfer | Clearance | Plan | None) -> Transfer | Clearance | None:

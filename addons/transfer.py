@@ -17,10 +17,11 @@ from mitmproxy import http
 from addons.alarms import Alarms
 from addons.codings import Coding
 from addons.examination import Examination, Fault
+from addons.exchange import Plan
 from addons.intake import Intake
 from addons.ranges import Piece, Wanted, resolve
 from addons.receiver import Receiver, ReceiverStuck
-from addons.steps import Cut, Finish, HandOver, Refuse, Release, Step, Whole
+from addons.steps import Cut, Fetch, Finish, HandOver, Refuse, Release, Step, Whole
 from inspection.inspect_object import Inspection, Inspector, Subject
 from inspection.spool import SpoolRoom
 from inspection.trickle import Trickle
@@ -42,6 +43,8 @@ class Way:
     receiver: Callable[[], Receiver]  # the peer that the body goes to, once it is connected
     settled: Callable[[Transfer], None]  # the verdict is known
     ended: Callable[[Transfer, Step], None]  # the last step is known; called once
+    # Make the request one for a piece, and say how its answer will be classified; None where nobody can be asked again.
+    fetch: Callable[[Piece], Plan] | None = None
 
 
 class Transfer:
@@ -217,7 +220,12 @@ class Transfer:
             return None  # a server is told the length beforehand
         if self.wanted is not None and self._length is None:
             return None  # how long the object is decides what the piece is
-        self.wanted = None
+        if self.wanted is not None and self._length is not None and not self.sent:
+            piece, self.wanted = resolve(self.wanted, self._length), None
+            if piece is not None and piece.stop - piece.start == piece.size:
+                self.piece = piece  # all of it, and so it need not be asked for again
+            elif piece is not None and self.way.fetch is not None:
+                return self._end(Fetch(piece))
         if self.sent < outgoing.size:
             return self._release(SLICE)
         if outgoing is self.intake.raw:
