@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import h2.config
@@ -44,12 +44,30 @@ class H2Client:
 
     def get(self, url: str) -> Taken:
         """Ask for a URL of the connection's origin; what comes is noted in the `Taken` by `read_all`."""
+        taken, _ = self._ask("GET", url, end_stream=True)
+        return taken
+
+    def post(self, url: str, data: bytes, trailers: Sequence[Header] = ()) -> Taken:
+        """Upload without a length, as fast as the windows open."""
+        taken, stream = self._ask("POST", url, end_stream=False)
+        while data:
+            self.read_while(lambda: self._h2.local_flow_control_window(stream) == 0)
+            size = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            self._h2.send_data(stream, data[:size], end_stream=len(data) <= size and not trailers)
+            data = data[size:]
+            self._flush()
+        if trailers:
+            self._h2.send_headers(stream, list(trailers), end_stream=True)
+            self._flush()
+        return taken
+
+    def _ask(self, method: str, url: str, *, end_stream: bool) -> tuple[Taken, int]:
         stream = self._h2.get_next_available_stream_id()
-        headers = [(":method", "GET"), (":scheme", "https"), (":authority", self._authority)]
-        self._h2.send_headers(stream, [*headers, (":path", urlsplit(url).path)], end_stream=True)
+        headers = [(":method", method), (":scheme", "https"), (":authority", self._authority)]
+        self._h2.send_headers(stream, [*headers, (":path", urlsplit(url).path)], end_stream=end_stream)
         self._flush()
         self.streams[stream] = taken = Taken()
-        return taken
+        return taken, stream
 
     def read_all(self) -> None:
         """Read until every stream has ended; TimeoutError where nothing comes for 20 s."""
