@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
 
-from addons.ranges import Piece, Wanted, applies, frame_piece, resolve, take_wanted
+from addons.ranges import Piece, Wanted, applies, ask_for, frame_piece, is_piece, resolve, take_wanted
 
 numbers = st.one_of(st.none(), st.integers(0, 40))
 
@@ -86,3 +86,53 @@ def test_the_reply_tells_the_piece() -> None:
     assert (none.status_code, none.headers["content-range"], none.headers["content-length"]) == (416, "bytes */10", "0")
     assert "transfer-encoding" not in part.headers
     assert (response.status_code, "content-range" in response.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "condition"),
+    [
+        ({"ETag": '"e"', "Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}, '"e"'),
+        ({"ETag": 'W/"e"', "Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}, "Sat, 01 Jan 2000 00:00:00 GMT"),
+        ({"ETag": 'W/"e"'}, None),
+    ],
+)
+def test_a_piece_is_asked_for_of_the_version_that_is_there(headers: dict[str, str], condition: str | None) -> None:
+    """If-Range names the strong ETag, else the date; the span is spelled out, also where nothing is left."""
+    request = http.Request.make("GET", "http://o/")
+    ask_for(request, http.Response.make(200, b"", headers), Piece(2, 5, 10))
+    assert (request.headers["range"], request.headers.get("if-range")) == ("bytes=2-4", condition)
+    ask_for(request, http.Response.make(200, b"", headers), Piece(0, 0, 10))
+    assert request.headers["range"] == "bytes=10-"
+
+
+ANSWER = {"Content-Range": "bytes 2-4/10", "Content-Length": "3", "ETag": '"e"'}
+
+
+@pytest.mark.parametrize(
+    ("status", "change"),
+    [
+        (200, {}),
+        (206, {"Content-Range": "bytes 2-4/*"}),
+        (206, {"Content-Range": "bytes 2-4/11"}),
+        (206, {"Content-Range": "bytes 1-3/10"}),
+        (206, {"Content-Length": "4"}),
+        (206, {"Transfer-Encoding": "chunked"}),
+        (206, {"Content-Encoding": "gzip"}),
+        (206, {"ETag": '"f"'}),
+        (206, {"ETag": None}),
+        (206, {"Content-Length": None}),
+        (206, {"Content-Type": "multipart/byteranges; boundary=x", "Content-Range": None}),
+    ],
+)
+def test_only_the_very_piece_is_taken_for_it(status: int, change: dict[str, str | None]) -> None:
+    """Another place, size, length, coding or version is another object."""
+    whole = http.Response.make(200, b"", {"ETag": '"e"', "Content-Length": "10"})
+    answer = http.Response(b"HTTP/1.1", 206, b"", http.Headers(), None, None, 0, 0)
+    answer.headers.update(ANSWER)
+    assert is_piece(answer, Piece(2, 5, 10), whole)
+    answer.status_code = status
+    for name, value in change.items():
+        answer.headers.pop(name, None)
+        if value is not None:
+            answer.headers[name] = value
+    assert not is_piece(answer, Piece(2, 5, 10), whole)
