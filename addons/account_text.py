@@ -15,7 +15,7 @@ _WIDTH = 14
 
 def headline(account: Account) -> str:
     """One line: what was done, why, and by which rule."""
-    words = [str(account.get("status") or "unchecked"), str(account.get("virus") or "")]
+    words = [str(account.get("status") or "by rule"), str(account.get("virus") or "")]
     why = [str(account.get("reason") or ""), f"doc-acl {account['acl']}" if account.get("acl") else "no doc-acl"]
     done = "passed" if passed(account) else "cut" if account.get("action") == "cut" else "refused"
     return visible(f"{done}: {' '.join(filter(None, words))} ({', '.join(filter(None, why))})")

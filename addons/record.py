@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons.account import Account
+from addons.account import Account, passed
 from addons.steps import Cut, Step
 from addons.transfer import Transfer
 from inspection.inspect_object import Inspection, Subject
@@ -58,7 +58,7 @@ def clear_marks(flow: http.HTTPFlow) -> None:
 
 def comment(account: Account) -> str:
     """One line for people: `AV found Eicar (virus-found, ACL DOCUMENTS) [2000 B had left]`."""
-    words = ["AV", account["status"] or "unchecked", account["virus"] or ""]
+    words = ["AV", account["status"] or ("unchecked" if passed(account) else "refused"), account["virus"] or ""]
     acl = f"ACL {account['acl']}" if account["acl"] else ""
     why = ", ".join(word for word in (account["reason"] or "", acl) if word)
     words.append(f"({why})" if why else "")

@@ -24,7 +24,8 @@ def test_everything_is_told() -> None:
         (refused(), "refused: found Eicar (virus-found, doc-acl DOCUMENTS)"),
         (refused(action="cut"), "cut: found Eicar (virus-found, doc-acl DOCUMENTS)"),
         (clean(), "passed: free (doc-acl DOCUMENTS)"),
-        (clean(status=None, acl=None), "passed: unchecked (no doc-acl)"),
+        (clean(status=None, acl=None), "passed: by rule (no doc-acl)"),
+        (refused(status=None, virus=None, reason="acl"), "refused: by rule (acl, doc-acl DOCUMENTS)"),
     ],
 )
 def test_the_headline_says_what_was_done(account, line) -> None:

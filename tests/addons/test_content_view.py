@@ -78,7 +78,7 @@ def test_each_message_tells_its_own_decision_first() -> None:
     """On the request the upload's comes first, on the response the download's; rescans come last."""
     flow, response = make(upload=clean(direction="upload", status=None), download=refused())
     flow.metadata["av.rescan"] = ["download: free"]
-    assert next(explain(flow, flow.request)) == "# passed: unchecked (doc-acl DOCUMENTS)"
+    assert next(explain(flow, flow.request)) == "# passed: by rule (doc-acl DOCUMENTS)"
     lines = list(explain(flow, response))
     assert lines[0].startswith("# refused: found Eicar")
     assert lines[-1] == "  - download: free"
