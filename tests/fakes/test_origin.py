@@ -16,6 +16,7 @@ import trustme
 from tests.fakes.loop_thread import LoopThread
 from tests.fakes.origin import Origin
 from tests.fakes.origin_script import Break, Fill, Framing, Reply, Wait, drip, fill_digest, play_fill, ranged
+from tests.fakes.patience import wait_until
 
 DATA = bytes(range(256)) * 40
 CURL = ("curl", "-sS", "--noproxy", "*", "--max-time", "20")
@@ -72,7 +73,7 @@ def test_a_body_arrives_whole_in_every_framing(
     origin = start(*alpn)
     url = origin.serve("/file", Reply(steps=drip(DATA, 3, 0.01), framing=framing))
     assert _curl(tmp_path, url) == (0, DATA)
-    assert [(e.ended, e.sent[-1][1]) for e in origin.asked("/file")] == [("whole", len(DATA))]
+    assert wait_until(lambda: [(e.ended, e.sent[-1][1]) for e in origin.asked("/file")] == [("whole", len(DATA))], 5)
 
 
 @pytest.mark.parametrize("how", [Break.CUT, Break.RESET])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.fakes.origin import Origin
 from tests.fakes.origin_script import Break, Reply
+from tests.fakes.patience import wait_until
 from tests.http import samples
 from tests.http.policies import TRICKLE, checked, clamav
 from tests.http.proxy import Proxy
@@ -23,14 +23,6 @@ Gateway = Callable[[str], Proxy]
 LARGE = 1_000_000  # beyond the memory part of a spool
 SPOOL = "spool: {memory: 64KiB}\n"
 WITHIN = 1.0  # seconds
-
-
-def wait_until(true: Callable[[], bool], timeout: float) -> bool:
-    """Poll until true; False after so many seconds."""
-    deadline = time.monotonic() + timeout
-    while not (done := true()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return done
 
 
 @pytest.fixture(params=["", TRICKLE], ids=["held", "trickled"])
