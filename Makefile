@@ -1,6 +1,7 @@
 # make run | web | test | servers | lint.  Needs uv, or python3 >= 3.12 (pyenv's are found), and nothing else.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+PROCESSES ?= auto
 # Asked by running it: a pyenv shim may stand in the path without a uv behind it.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
@@ -36,7 +37,7 @@ web: setup
 	.venv/bin/mitmweb -s addons/av.py $(LISTEN) $(foreach column,tls icon path method status size time comment,--set web_columns=$(column)) $(ARGS)
 
 test: setup
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses=$(PROCESSES) --dist=loadfile $(ARGS)
 
 servers:
 	$(shell test "$$(id -u)" = 0 || echo sudo) apt-get update
