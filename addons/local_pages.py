@@ -134,8 +134,9 @@ def _table(decisions: Iterable[Account]) -> str:
 
 
 def _status(account: Account) -> str:
-    kind = _KIND.get(str(account["status"]), "good" if passed(account) else "bad")
-    return f'<span class="badge {kind}">{_text(account["status"] or account["action"])}</span>'
+    kind = _KIND.get(str(account["status"]), "odd" if passed(account) else "bad")
+    word = account["status"] or ("unchecked" if passed(account) else "refused")
+    return f'<span class="badge {kind}">{_text(word)}</span>'
 
 
 def _virus(account: Account) -> str:

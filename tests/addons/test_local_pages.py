@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from addons.local_pages import headers, render_note, render_state
+from addons.local_pages import headers, render_note, render_refused, render_state
+from tests.addons.accounts import clean, refused
 
 ENGINE: dict[str, Any] = {
     "name": "CLAM",
@@ -45,6 +46,21 @@ def test_an_engine_that_is_down_is_told_with_its_reason() -> None:
     assert '<span class="badge bad">not usable</span>' in page
     assert "connection refused" in page
     assert "finds EICAR" not in page
+
+
+@pytest.mark.parametrize(
+    ("account", "badge"),
+    [
+        (clean(), '<span class="badge good">free</span>'),
+        (clean(status=None), '<span class="badge odd">unchecked</span>'),
+        (clean(status="skipped"), '<span class="badge odd">skipped</span>'),
+        (refused(), '<span class="badge bad">found</span>'),
+        (refused(status=None), '<span class="badge bad">refused</span>'),
+    ],
+)
+def test_only_what_was_found_clean_is_green(account: dict[str, Any], badge: str) -> None:
+    """What passed without a check has another colour and its own word, as has what a rule refused."""
+    assert badge in render_refused([account])
 
 
 @pytest.mark.parametrize(("hours", "words"), [(47.5, "47.5 h old"), (240.0, "10 days old"), (None, None)])
