@@ -20,12 +20,10 @@ from mitmproxy.proxy.layers.http import (
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
-    RequestProtocolError,
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
-    ResponseProtocolError,
     ResponseTrailers,
     SendHttp,
 )
@@ -201,24 +199,12 @@ class AvHttpStream(GuardedStream):
         """The server is asked again; what it still sends of its first answer is for nobody."""
         if transfer.way.fetch is not None:
             self._exchange.response = transfer.way.fetch(step.piece)
-        self.server_state = self.state_let_first_answer_end
-        waits = self._asking and isinstance(self._protocol_to(self.context.server), Http1Connection)
+        first = self._protocol_to(self.context.server)
+        is_cut = self._asking
         yield from self._stop_server("a piece is enough")
-        if not waits:
-            yield from self._ask_again()
-
-    def state_let_first_answer_end(self, event: events.Event) -> Commands:
-        """HTTP/1: the connection ends with the first answer, and tells us so before a second can begin."""
-        if isinstance(event, ResponseEndOfMessage):
-            yield from self._ask_again()
-
-    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """The end of a first answer is our own doing; all else is as ever."""
-        by_server = isinstance(event, ResponseProtocolError)
-        if by_server and self.server_state == self.state_let_first_answer_end:
-            yield from self._ask_again()
-        else:
-            yield from super().handle_protocol_error(event)
+        if is_cut and isinstance(first, Http1Connection):
+            first.state = _say_nothing  # of its end we may be told late, or never
+        yield from self._ask_again()
 
     def _ask_again(self) -> Commands:
         self.flow.response = None
@@ -351,6 +337,11 @@ class AvHttpStream(GuardedStream):
         Refuse: _refuse_request,
         Cut: _cut,
     }
+
+
+def _say_nothing(event: events.Event) -> Commands:
+    """The state of a connection whose answer is for nobody any more."""
+    yield from ()
 
 
 def begin_stream_anew(protocol: Layer | None, stream_id: int) -> None:

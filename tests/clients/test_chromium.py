@@ -167,22 +167,41 @@ def tone(seconds: int) -> bytes:
     return packed.getvalue()
 
 
+SEEK = """new Promise((done, failed) => {
+  const audio = document.querySelector('audio');
+  audio.onerror = () => failed(new Error(audio.error.message));
+  const seek = () => { audio.onseeked = () => audio.play().catch(failed); audio.currentTime = 50; };
+  audio.ontimeupdate = () => audio.currentTime > 50 && done([audio.duration, audio.seekable.end(0)]);
+  audio.readyState ? seek() : audio.onloadedmetadata = seek;
+})"""
+
+
+def play(page: Page, origin: Origin, path: str) -> str:
+    """Play a recording of a minute from its 50th second; the recording's URL."""
+    reply = ranged(tone(60))
+    url = origin.serve(path, lambda request: wav(reply(request)))
+    page.open(origin.serve(f"{path}/page", html(f"<audio preload=metadata src={path}></audio>")))
+    assert page.run(SEEK) == [60, 60]
+    return url
+
+
 def test_a_recording_can_be_sought_in(page: Page, origin: Origin, proxy: Proxy) -> None:
     """The player knows how long it is, jumps near its end by a Range of its own, and plays from there."""
-    data = tone(60)
-    reply = ranged(data)
-    url = origin.serve("/tone.wav", lambda request: wav(reply(request)))
-    page.open(origin.serve("/player", html("<audio preload=metadata src=/tone.wav></audio>")))
-    script = """new Promise((done, failed) => {
-      const audio = document.querySelector('audio');
-      audio.onerror = () => failed(new Error(audio.error.message));
-      const seek = () => { audio.onseeked = () => audio.play().catch(failed); audio.currentTime = 50; };
-      audio.ontimeupdate = () => audio.currentTime > 50 && done([audio.duration, audio.seekable.end(0)]);
-      audio.readyState ? seek() : audio.onloadedmetadata = seek;
-    })"""
-    assert page.run(script) == [60, 60]
+    url = play(page, origin, "/tone.wav")
     assert {e.request.header("Range") for e in origin.asked("/tone.wav")} == {None}
     proxy.wait_until(lambda: len(proxy.records_of(url)) > 1, "a second request for the recording")
+
+
+def test_a_recording_too_large_to_check_can_be_sought_in(
+    chromium: Chromium, gateway: Gateway, origin: Origin, tmp_path: Path
+) -> None:
+    """Where the policy accepts `skipped` the origin is asked for the piece that the player jumps to."""
+    lax = gateway(checked(builtin(max_checked_size="1MiB"), "accept-antivirus-status: [skipped]\n"))
+    with chromium.page(lax, tmp_path) as page:
+        play(page, origin, "/large.wav")
+    spans = [e.request.header("Range") for e in origin.asked("/large.wav")]
+    assert spans[0] is None
+    assert any(span and int(span.removeprefix("bytes=").partition("-")[0]) > 9_000_000 for span in spans)
 
 
 def wav(reply: Reply) -> Reply:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes.origin import Origin
-from tests.fakes.origin_script import Break, Framing, Reply, Request, ranged
+from tests.fakes.origin_script import Break, Fill, Framing, Reply, Request, ranged
 from tests.http import samples
 from tests.http.curl import CUT, curl
 from tests.http.policies import builtin, checked
@@ -120,6 +120,22 @@ def test_a_piece_of_what_is_too_large_is_fetched_alone(
     record = lax.record_of(url)
     assert len(lax.records_of(url)) == 1
     assert (record["status"], record["action"], record["size"]) == ("skipped", "accept", len(DATA))
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_piece_of_what_comes_fast(lax: Proxy, origin: Origin, attempt: int) -> None:
+    """The first answer is let go of whatever of it is on its way at that moment."""
+    size, start = 12_000_000, 9_000_000
+    headers = [("ETag", '"v1"'), ("Content-Range", f"bytes {start}-{start + 99}/{size}")]
+
+    def answer(asked: Request) -> Reply:
+        if asked.header("Range"):
+            return Reply(status=206, steps=(PIECE,), headers=headers)
+        return Reply(steps=(Fill(size),), headers=headers[:1])
+
+    url = origin.serve(f"/range-fast/{attempt}", answer)
+    got = curl(lax, url, "-r", f"{start}-{start + 99}", "--max-time", "5")
+    assert (got.exit, got.status, got.body) == (0, 206, PIECE)
 
 
 def test_pieces_on_one_connection(lax: Proxy, origin: Origin) -> None:
