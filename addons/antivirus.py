@@ -10,7 +10,6 @@ import asyncio
 import gc
 import logging
 import signal
-import sys
 from functools import partial
 
 from mitmproxy import command, ctx, exceptions, http
@@ -28,6 +27,7 @@ from addons.drain import DrainAddon
 from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
 from addons.hook_table import HookTable
+from addons.host import MITMDUMP, Host
 from addons.policy_in_force import PolicyInForce
 from addons.pump import PumpAddon
 from addons.ranges import take_wanted
@@ -50,7 +50,9 @@ _BAD_INPUT = (PolicyError, LookupError, TemplateError)
 class AntivirusAddon:
     """Loads the policy of the option `av_policy` and checks what flows."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Host = MITMDUMP) -> None:
+        self.failed = False  # True where no policy ever came in force
+        self._host = host
         self._in_force: PolicyInForce | None = None
         self._desktop = Desktop()
         self.addons = [self._desktop, DrainAddon(self._cut)]  # mitmproxy calls their hooks after ours
@@ -67,7 +69,7 @@ class AntivirusAddon:
         check_surface()
         stream.install()
         body_buffer.install()
-        self._in_force = PolicyInForce(_receiver, self._announce, self._desktop)
+        self._in_force = PolicyInForce(_receiver, self._announce, self._desktop, self._host.audit)
         self._desktop.serve(self._in_force)
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
@@ -103,7 +105,11 @@ class AntivirusAddon:
         ctx.options.update(rawtcp=False)  # raw TCP in a CONNECT would be a tunnel that nobody looks into
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_by_signal)
         if self._in_force is not None:
-            self._in_force.open(or_else=ctx.master.shutdown)
+            self._in_force.open(or_else=self._give_up)
+
+    def _give_up(self) -> None:
+        self.failed = not self._announced
+        ctx.master.shutdown()
 
     def _choose_dispatch(self) -> None:
         if self._hooks is not None:
@@ -136,10 +142,10 @@ class AntivirusAddon:
         gc.collect()
         gc.freeze()
         bound = _listen_addresses()
-        for host, port in bound:
-            print(f"ready {gateway.name} {host}:{port}", file=sys.stderr, flush=True)
+        self._host.announce(gateway.name, bound)
         listen = gateway.proxy.listen
-        if listen is not None and bound and str(listen) not in {f"{host}:{port}" for host, port in bound}:
+        others = bound and str(listen) not in {f"{host}:{port}" for host, port in bound}
+        if listen is not None and others and not self._host.listens_by_policy:
             logger.warning("antivirus: the policy says listen %s; mitmproxy's own options rule here", listen)
 
     # --- commands

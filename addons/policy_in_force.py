@@ -50,10 +50,17 @@ class Loaded:
 class PolicyInForce:
     """Holds the gateway in force. `gateway` is None until the first one is open; then nothing passes."""
 
-    def __init__(self, receivers: Receivers, announce: Callable[[HttpGateway], None], desk: Desk | None = None) -> None:
+    def __init__(
+        self,
+        receivers: Receivers,
+        announce: Callable[[HttpGateway], None],
+        desk: Desk | None = None,
+        default_audit: str = "stderr",
+    ) -> None:
         self.gateway: HttpGateway | None = None
         self.file: Path | None = None  # the policy's, of the gateway in force
         self._desk = desk
+        self._default_audit = default_audit
         self._receivers = receivers
         self._announce = announce
         self._loaded: Loaded | None = None
@@ -93,7 +100,7 @@ class PolicyInForce:
                 await self._retire(gateway, audit, patience=0)
                 return
             old, old_audit = self.gateway, self._audit
-            self.gateway, self._audit, self._audit_target = gateway, audit, _target(loaded.policy)
+            self.gateway, self._audit, self._audit_target = gateway, audit, self._target(loaded.policy)
             self.file = loaded.file
             for banner in gateway.banners:
                 print(banner, file=sys.stderr, flush=True)
@@ -126,10 +133,10 @@ class PolicyInForce:
 
     def _open_audit(self, policy: Policy) -> AuditLog:
         """One log as long as the target stays; a new target does not take the old log from who still writes there."""
-        if self._audit is not None and self._audit_target == _target(policy):
+        if self._audit is not None and self._audit_target == self._target(policy):
             self._audit.reopen()
             return self._audit
-        return AuditLog(_target(policy))
+        return AuditLog(self._target(policy))
 
     async def _retire(self, gateway: HttpGateway, audit: AuditLog | None, patience: float = 30.0) -> None:
         """Let a gateway end its transfers, then close it, and the log that nobody writes to any more."""
@@ -157,16 +164,14 @@ class PolicyInForce:
             self._audit.close()
             self._audit = None
 
+    def _target(self, policy: Policy) -> str | Path:
+        return policy.audit.to or self._default_audit
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         """Held here until done, so that nobody collects it half-way."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _target(policy: Policy) -> str | Path:
-    """Under mitmdump standard output is for its flow lines."""
-    return policy.audit.to or "stderr"
 
 
 def _words(error: BaseException) -> str:

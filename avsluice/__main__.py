@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 COMMANDS = {
+    "run": ("avsluice.run", "run the gateways of a policy"),
     "check": ("avsluice.check", "errors and warnings of a policy file"),
     "explain": ("avsluice.explain", "which rule would decide about an imagined object, and why"),
     "test": ("avsluice.scripted", "run scripted policy tests"),

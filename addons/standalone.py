@@ -1,0 +1,102 @@
+"""mitmproxy in this process, for one http-proxy of a policy, set up by the policy alone.
+
+Rules of this file: what the policy asks for and this cannot do is refused before anything listens; mitmproxy's own
+configuration file is not read; standard output is left to the audit log, and what is logged goes to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import logging
+import os
+import pwd
+import resource
+import signal
+import sys
+
+from mitmproxy import exceptions
+from mitmproxy.options import Options
+from mitmproxy.proxy.mode_servers import AsyncioServerInstance
+from mitmproxy.tools.dump import DumpMaster
+
+from addons.antivirus import AntivirusAddon
+from addons.host import Host
+from addons.service import CannotServe, Service, choose_options
+
+BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+FAILED = 2
+
+
+async def serve(service: Service, host: Host) -> int:
+    """Serve until a signal ends it; the process's exit status: 0, or 2 where it could not begin."""
+    options = choose_options(service)
+    _log_to_stderr()
+    _allow_many_files()
+    addon = AntivirusAddon(host)
+    master = _Master(service, addon)
+    try:
+        master.options.set(*service.settings)
+        master.options.update(**options)
+    except exceptions.OptionsError as why:
+        raise CannotServe(str(why)) from why
+    for number in (signal.SIGTERM, signal.SIGINT):  # the addon's drain takes them over
+        asyncio.get_running_loop().add_signal_handler(number, master.shutdown)
+    try:
+        await master.run()
+    except SystemExit:  # mitmproxy's word for errors at its start, which are logged
+        return FAILED
+    return FAILED if addon.failed else 0
+
+
+class _Master(DumpMaster):
+    """mitmdump's, without its lines about flows and its log."""
+
+    def __init__(self, service: Service, addon: AntivirusAddon) -> None:
+        super().__init__(Options(), with_termlog=False, with_dumper=False)
+        self._user = service.proxy.user
+        self.addons.add(addon)
+        _listen_with_others(reuse_port=service.at is not None)
+
+    async def running(self) -> None:
+        """All addresses are bound."""
+        if self._user is not None and os.geteuid() == 0:
+            become(self._user)
+        await super().running()
+
+
+def become(user: str) -> None:
+    """Be that user and nobody else, for good. Raises KeyError and OSError."""
+    entry = pwd.getpwnam(user)
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    os.setgroups([entry.pw_gid, *groups])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+def _listen_with_others(*, reuse_port: bool) -> None:
+    """Let mitmproxy's servers have a longer queue than asyncio's 100, and an address that several processes share."""
+
+    async def listen(self: AsyncioServerInstance, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[type-arg]  # of any mode
+        address = host or None
+        more = {"reuse_port": True} if reuse_port else {}
+        return [await asyncio.start_server(self.handle_stream, address, port, backlog=BACKLOG, **more)]
+
+    AsyncioServerInstance.listen = listen  # type: ignore[assignment,method-assign]  # TCP is all that we serve
+
+
+def _log_to_stderr() -> None:
+    """Ours from information on, mitmproxy's own from warnings on: a line for each connection is nobody's wish."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.addHandler(handler)
+    for ours in ("addons", "inspection", "scanners", "policy"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+
+
+def _allow_many_files() -> None:
+    """As many descriptors as we may have: a connection takes two, and many systems begin with 1024 in all."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
