@@ -111,7 +111,9 @@ class PolicyInForce:
     async def _open_gateway(self, loaded: Loaded, audit: AuditLog) -> HttpGateway:
         """Nothing is left open where this fails."""
         try:
-            gateway = HttpGateway(
+            # In a thread: rules are compiled and lists are read, which may take minutes that traffic does not have.
+            gateway = await asyncio.to_thread(
+                HttpGateway,
                 loaded.policy,
                 loaded.name,
                 loaded.proxy,

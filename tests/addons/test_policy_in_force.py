@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from addons import gateway
 from addons.gateway import HttpGateway
 from addons.policy_in_force import PolicyInForce, choose_proxy
 from addons.receiver import Receiver
 from inspection.quarantine import Quarantine, QuarantineError
 from policy.load import PolicyError
+from policy.model import Policy
+from scanners.antivirus import Antivirus
+from scanners.registry import open_antivirus
 from tests.addons.bodies import settle
 from tests.policy.policies import make_policy
 
@@ -117,6 +122,30 @@ async def test_a_policy_that_does_not_load_changes_nothing(reloads: Reloads) -> 
     await reloads.quiet()
     assert reloads.in_force.gateway is not None
     assert reloads.in_force.gateway.name == (first.name if first else "")
+    await end(reloads)
+
+
+async def test_engines_that_take_long_to_be_opened_stop_no_traffic(
+    reloads: Reloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While rules are compiled the loop goes on, and the old policy is in force."""
+    await reloads.load("ONE")
+    first, opening, done = reloads.in_force.gateway, threading.Event(), threading.Event()
+
+    def open_slowly(policy: Policy, names: Iterable[str]) -> dict[str, Antivirus]:
+        opening.set()
+        assert done.wait(10)  # on the loop nobody could end this
+        return open_antivirus(policy, names)
+
+    monkeypatch.setattr(gateway, "open_antivirus", open_slowly)
+    reloads.file.write_text(POLICY.format(name="TWO", audit=reloads.folder / "audit.jsonl"))
+    reloads.in_force.read(str(reloads.file), "")
+    reloads.in_force.open()
+    await asyncio.to_thread(opening.wait, 10)
+    assert reloads.in_force.gateway is first
+    done.set()
+    await reloads.quiet()
+    assert reloads.in_force.gateway is reloads.announced[1]
     await end(reloads)
 
 
