@@ -14,8 +14,9 @@ from mitmproxy.net.http import status_codes
 
 _HOP_BY_HOP = ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
 
-# What some receivers take for a line end or cut a value at: CR, LF (folding among them), NUL, VT and FF.
-_BREAKS_LINES = re.compile(rb"[\r\n\0\v\f]")
+# What some receivers take for a line end or cut a value at: CR, LF (folding among them), NUL, VT, FF, and the
+# separators FS, GS and RS; NEL, LS and PS where a field seems to follow, for they may be letters otherwise.
+_BREAKS_LINES = re.compile(rb"[\r\n\0\v\f\x1c-\x1e]|(?:\x85|\xe2\x80[\xa8\xa9])[ \t]*[-!#$%&'*+.^_`|~\w]+[ \t]*:")
 
 
 def find_line_break(message: http.Message) -> str | None:
@@ -31,6 +32,18 @@ def find_break_in_fields(headers: http.Headers) -> str | None:
         if _BREAKS_LINES.search(value) or _BREAKS_LINES.search(name):
             return f"the header {name!r} holds a control character"
     return None
+
+
+def find_fault_in_version(message: http.Message) -> str | None:
+    """Name what HTTP/1 cannot be, or None; a later minor version is read as 1.1, and said as that (RFC 9110
+    section 2.5)."""
+    version = message.data.http_version
+    if version in (b"HTTP/1.0", b"HTTP/1.1"):
+        return None
+    if isinstance(message, http.Response) and version.startswith(b"HTTP/1."):
+        message.data.http_version = b"HTTP/1.1"
+        return None
+    return "the version is none of HTTP/1's"
 
 
 def own_reason(response: http.Response) -> None:

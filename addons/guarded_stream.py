@@ -8,6 +8,7 @@ gives back what its transfers hold, and both peers see a failure.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,12 +38,24 @@ from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._http1 import Http1Connection
 
 from addons.exchange import Clearance, Exchange, exchange_of, forget_exchange
-from addons.framing import ends_by_closing, find_break_in_fields, find_line_break, own_reason
+from addons.framing import ends_by_closing, find_break_in_fields, find_fault_in_version, find_line_break, own_reason
 from addons.transfer import Transfer
 from addons.visit import Visit, visit_of
 from policy.decision import Reason
 
 Commands = layer.CommandGenerator[None]
+
+
+_DNS_PORTS = (53, 5353)  # as in mitmproxy's NextLayer
+
+# Where mitmproxy quotes in an error what a peer sent it.
+_QUOTED = re.compile(r"\s*\(?(?:bytearray\()?\bb['\"].*", re.DOTALL)
+
+
+def _quote_nothing(event: events.Event) -> None:
+    """The page of an error tells no byte of what nobody checked."""
+    if isinstance(event, ResponseProtocolError):
+        event.message = _QUOTED.sub(" ...", event.message)
 
 
 class Passage(SendHttp):
@@ -110,6 +123,7 @@ class GuardedStream(HttpStream):
                 return
             reply = None
             if isinstance(command, SendHttp):
+                _quote_nothing(command.event)
                 if not self._takes_trailers(command):
                     continue
                 if not self._may_leave(command):
@@ -169,7 +183,7 @@ class GuardedStream(HttpStream):
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Headers have arrived: what two readers could read in two ways goes no further."""
-        why = find_line_break(self.flow.request) if request else self._find_fault()
+        why = self._find_fault_in_request() if request else self._find_fault()
         if why is None:
             return (yield from super().check_invalid(request))
         yield commands.Log(f"antivirus: {'request' if request else 'response'} refused: {why}", logging.WARNING)
@@ -180,10 +194,23 @@ class GuardedStream(HttpStream):
             yield from self._break(f"antivirus: {why}", ErrorCode.RESPONSE_VALIDATION_FAILED)
         return True
 
+    def _find_fault_in_request(self) -> str | None:
+        request = self.flow.request
+        if request.method == "CONNECT" and request.port in _DNS_PORTS:
+            return "a tunnel to a port of DNS, in which mitmproxy relays what is no HTTP"
+        return self._find_fault_in_version(request, self.context.client) or find_line_break(request)
+
+    def _find_fault_in_version(self, message: http.Message, peer: Connection) -> str | None:
+        """HTTP/2 and 3 say no version of their own."""
+        speaks_http1 = isinstance(self._protocol_to(peer), Http1Connection)
+        return find_fault_in_version(message) if speaks_http1 else None
+
     def _find_fault(self) -> str | None:
         response = self.flow.response
         if response is None:
             return None
+        if (why := self._find_fault_in_version(response, self.flow.server_conn)) is not None:
+            return why
         if response.status_code == 101 and not self._is_websocket(response):
             return "101 without a WebSocket that was asked for"
         fault = find_line_break(response)

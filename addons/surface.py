@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncio import StreamReader
 
 from h2.frame_buffer import FrameBuffer
+from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import contentviews, version
 from mitmproxy.addonmanager import AddonManager
@@ -40,11 +41,15 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
         ),
     ),
     (http.HttpLayer, ("make_stream", "event_to_child")),
-    (_http1, ("Http1Connection", "ReceiveBuffer")),
+    (_http1, ("Http1Connection", "ReceiveBuffer", "make_body_reader", "make_error_response")),
+    (_http1.Http1Server, ("read_headers", "read_body", "done")),
+    (_http1.Http1Client, ("read_headers", "mark_done")),
+    (ChunkedReader, ("__call__",)),
     (FrameBuffer(), ("_data", "_headers_buffer")),
     (StreamReader, ("_wakeup_waiter", "_wait_for_data", "_maybe_resume_transport")),
     (ReceiveBuffer, ("maybe_extract_at_most", "_extract")),
     (contentviews, ("prettify_message", "registry", "add")),
+    (http, ("Http1Server", "Http1Client", "ReceiveHttp")),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),

@@ -80,3 +80,18 @@ def test_line_breaks_are_told(bad: bytes) -> None:
     assert find_line_break(response)
     own_reason(response)
     assert (find_line_break(response), response.data.reason) == (None, b"OK")
+
+
+@pytest.mark.parametrize("odd", [b"a\x1cX: b", b"a\x1eb", b"a\x85Content-Encoding: br", b"a\xe2\x80\xa8X-A : b"])
+def test_separators_that_some_take_for_line_ends_are_found(odd: bytes) -> None:
+    """ASCII's separators always; NEL and LS where a field follows."""
+    response = http.Response.make(200)
+    response.headers = http.Headers([(b"X-A", odd)])
+    assert find_line_break(response)
+
+
+def test_letters_are_no_line_ends() -> None:
+    """The byte of NEL is part of letters in UTF-8, and an ellipsis on Windows."""
+    response = http.Response.make(200)
+    response.headers = http.Headers([(b"X-A", "filename=Å…\u2028.txt".encode()), (b"X-B", b"Report\x85.pdf")])
+    assert find_line_break(response) is None

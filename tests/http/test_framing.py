@@ -16,7 +16,7 @@ from tests.http import samples
 from tests.http.curl import curl
 from tests.http.policies import builtin, checked
 from tests.http.proxy import Proxy
-from tests.http.wire import ask, connect, take
+from tests.http.wire import ask, connect, connect_tls, take
 
 Gateway = Callable[[str], Proxy]
 
@@ -38,7 +38,7 @@ def everything(sock: socket.socket, request: bytes) -> bytes:
     try:
         while data := sock.recv(65536):
             got += data
-    except (TimeoutError, ConnectionError):
+    except (TimeoutError, ConnectionError, ssl.SSLEOFError):
         pass
     return got
 
@@ -208,6 +208,45 @@ def test_the_gateways_own_port_is_no_target(proxy: Proxy) -> None:
         got = curl(proxy, url, "--max-time", "5")
         assert got.status in (403, 502)
         assert proxy.record_of(url)["action"] == "deny"
+
+
+@pytest.mark.parametrize("port", [53, 5353])
+def test_a_tunnel_to_dns_is_refused(proxy: Proxy, port: int) -> None:
+    """There mitmproxy would relay DNS messages, with anything in them."""
+    with connect(proxy) as sock:
+        sock.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("alpn", ["imap", "foo/1", "http/1.0"])
+def test_an_unknown_alpn_carries_nothing_but_http(proxy: Proxy, tls_origin: Origin, client_ca: str, alpn: str) -> None:
+    """Whatever protocol the client names for its tunnel, what is no HTTP in it does not pass."""
+    url = tls_origin.serve("/alpn", Reply(steps=(EICAR,)))
+    before = len(tls_origin.exchanges)
+    with connect_tls(proxy, url, client_ca, (alpn,)) as sock:
+        assert EICAR not in everything(sock, b"\x00\x01a login {3+}\r\n" + EICAR + b"\r\n\r\n")
+    assert tls_origin.exchanges[before:] == []
+    with connect_tls(proxy, url, client_ca, (alpn,)) as sock:
+        got = everything(sock, ask(url, absolute=False, headers=["Connection: close"]))
+    assert EICAR not in got
+    assert got.startswith(b"HTTP/1.1 403")
+
+
+def test_trailers_are_refused_within_a_second(proxy: Proxy, origin: Origin) -> None:
+    """Both peers' trailers end in a clear refusal, and not in a wait for a proxy that has crashed."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-A: b\r\n\r\n"
+    url = origin.serve("/trailers", Reply(head=head, framing=Framing.CLOSE))
+    assert curl(proxy, url, "--max-time", "1").status == 502
+    request = f"POST {url} HTTP/1.1\r\nHost: 127.0.0.1:{origin.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(proxy, 1) as sock:
+        assert take(sock, request.encode() + b"5\r\nhello\r\n0\r\nX-A: b\r\n\r\n").status == 400
+
+
+def test_an_interim_reply_is_not_taken_for_the_last(proxy: Proxy, origin: Origin) -> None:
+    """Early hints are taken off, and the page arrives."""
+    head = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    got = curl(proxy, origin.serve("/hints", Reply(head=head, framing=Framing.CLOSE)))
+    assert (got.exit, got.status, got.body) == (0, 200, b"hello")
 
 
 def test_pipelined_requests_are_judged_each(proxy: Proxy, origin: Origin) -> None:

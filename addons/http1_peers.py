@@ -1,0 +1,128 @@
+"""HTTP/1 connections as mitmproxy reads them, made to refuse what it chokes on or would wait for without end.
+
+Rules of this file: what mitmproxy reads well it goes on reading; a refusal is mitmproxy's own protocol error, so that
+whoever waits is told; interim replies (RFC 9110 section 15.2) end here, for mitmproxy takes them for the last one.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+from h11._readers import ChunkedReader
+from h11._receivebuffer import ReceiveBuffer, blank_line_regex
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import http as http_layer
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    ReceiveHttp,
+    ResponseProtocolError,
+    _http1,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, TBodyReader
+
+MAX_HEAD = 256 * 1024  # of a message, bytes: what Chromium takes
+MAX_LINE = 16 * 1024  # a chunk's size with its extensions, or all trailers, bytes
+MAX_INTERIM = 20  # replies before the last one
+
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
+
+Commands = layer.CommandGenerator[None]
+
+
+class BoundedChunks(ChunkedReader):
+    """Reads chunks. Raises h11's ProtocolError at trailers, which mitmproxy cannot carry over HTTP/1 (and at which it
+    would crash), and at lines without an end."""
+
+    def __call__(self, buf: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
+        event = super().__call__(buf)
+        if event is None and len(buf) > MAX_LINE:
+            raise h11.RemoteProtocolError("a chunk's first line, or the trailers, are too long")
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            raise h11.RemoteProtocolError("trailer fields cannot be passed on")
+        return event
+
+
+def make_body_reader(expected_size: int | None) -> TBodyReader:
+    """mitmproxy's own, with bounds on chunks (size None)."""
+    return BoundedChunks() if expected_size is None else _stock_body_reader(expected_size)
+
+
+class BoundedServer(Http1Server):
+    """The side of a client; what is wrong with its request it is told before the connection closes."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """mitmproxy's own, up to a bound."""
+        yield from super().read_headers(event)
+        if self.state == self.read_headers and len(self.buf) > MAX_HEAD:
+            yield from self._refuse(431, "the request's head is too large")
+            self.state = self.done
+
+    def read_body(self, event: events.Event) -> Commands:
+        """mitmproxy's own, which closes without a word."""
+        for command in super().read_body(event):
+            if isinstance(command, commands.CloseConnection) and self.response is None:
+                yield from self._refuse(400, "the request's body cannot be read in one way only")
+            else:
+                yield command
+
+    def _refuse(self, status: int, why: str) -> Commands:
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.SendData(self.conn, _http1.make_error_response(status, why))
+        yield commands.CloseConnection(self.conn)
+
+
+class BoundedClient(Http1Client):
+    """The side of a server."""
+
+    _interim = 0
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """mitmproxy's own, without interim replies, and up to a bound."""
+        if self.request is not None and isinstance(event, events.DataReceived):
+            while self._drops_interim():
+                self._interim += 1
+            if (why := self._find_fault()) is not None:
+                yield from self._refuse(why)
+                return
+        yield from super().read_headers(event)
+
+    def _find_fault(self) -> str | None:
+        if self._interim > MAX_INTERIM:
+            return "too many interim replies"
+        data = self.buf._data
+        if not b"HTTP/".startswith(data[:5]):
+            return "the reply does not begin with a status line"
+        if len(data) > MAX_HEAD and not blank_line_regex.search(data, 0, MAX_HEAD):
+            return "the reply's head is too large"
+        return None
+
+    def _drops_interim(self) -> bool:
+        data = self.buf._data  # not `bytes`: a megabyte of body may be in there
+        if self._interim > MAX_INTERIM or not _INTERIM.match(data) or not blank_line_regex.search(data):
+            return False
+        self.buf.maybe_extract_lines()
+        return True
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """The message is complete: the next one may have interim replies again."""
+        if response:
+            self._interim = 0
+        yield from super().mark_done(request=request, response=response)
+
+    def _refuse(self, why: str) -> Commands:
+        yield commands.CloseConnection(self.conn)
+        if self.stream_id is not None:
+            error = ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+            yield ReceiveHttp(error)
+
+
+_stock_body_reader = _http1.make_body_reader
+
+
+def install() -> None:
+    """Let mitmproxy's HTTP layer use them from now on; every name is looked up when a connection begins."""
+    _http1.make_body_reader = make_body_reader
+    http_layer.Http1Server = BoundedServer  # type: ignore[misc]  # this replacement is the whole point
+    http_layer.Http1Client = BoundedClient  # type: ignore[misc]  # as above
