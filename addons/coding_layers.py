@@ -37,7 +37,8 @@ class Layer(Protocol):
     """One coding, being taken off. After an exception a layer is of no more use."""
 
     plain: bool
-    """False once readers that stop at the first member or frame would see less than we do."""
+    """False once some readers would see less than we do, having stopped at the first member or frame, or more,
+    having decoded nothing."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decoded pieces of at most PIECE bytes, some of them empty; to be drained before the next call."""
@@ -72,9 +73,11 @@ class GzipLayer:
     def __init__(self) -> None:
         self.plain = True
         self._members = 0
+        self._head = b""
         self._inflater: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        self._look_at_head(data)
         while data:
             if self._inflater is None:
                 self._begin(data)
@@ -84,6 +87,13 @@ class GzipLayer:
             if not inflater.eof:
                 return
             data, self._inflater = inflater.unused_data, None
+
+    def _look_at_head(self, data: bytes) -> None:
+        """Where an extra field or a comment (RFC 1952 section 2.3.1) may hold what no decoder shows, readers that do
+        not decode would see more than we do."""
+        if len(self._head) < 4:
+            self._head += data[: 4 - len(self._head)]
+            self.plain = self.plain and not (len(self._head) == 4 and self._head[3] & 0x16)
 
     def _begin(self, data: bytes) -> None:
         self._members += 1

@@ -13,6 +13,8 @@ from dataclasses import replace
 
 from addons.alarms import Alarms
 from addons.codings import Coding, CodingError, TooLarge
+from addons.form_files import unpack_form
+from addons.form_parts import FormError
 from addons.intake import Intake
 from inspection.inspect_object import Inspection, Inspector, Subject
 from inspection.spool import SpoolRoom
@@ -50,6 +52,7 @@ class Examination:
         self.subject = subject
         self.choice = choice
         self.inspection: Inspection | None = None
+        self._room = room
         self.intake = Intake(room, coding, self._grown)
         self.has_left = False
         self._inspector = inspector
@@ -178,7 +181,27 @@ class Examination:
             self._run(self._inspect)
 
     async def _inspect(self) -> None:
-        self._settle(await self._inspector.inspect(self.subject, self.choice, self.intake.content))
+        """The body as a whole and, where that may pass, each file in a form."""
+        whole = await self._inspector.inspect(self.subject, self.choice, self.intake.content)
+        if not whole.decision.passes:
+            self._settle(whole)
+            return
+        try:
+            stopped = await self._find_bad_file()
+        except FormError as error:
+            stopped = self._inspector.judge(self.choice, Status.UNKNOWN, str(error))
+        except OSError as error:
+            self._fail(Status.ERROR, f"no room to spool: {error}")
+            return
+        self._settle(stopped or whole)
+
+    async def _find_bad_file(self) -> Inspection | None:
+        """The verdict on the first file of a form that does not pass, None where all do."""
+        async for file in unpack_form(self.intake.content, self.subject.facts.content_type, self._room):
+            inspection = await self._inspector.inspect(self.subject, self.choice, file)
+            if not inspection.decision.passes:
+                return inspection
+        return None
 
     def _fail(self, status: Status, why: str) -> None:
         """The body cannot be checked, or no longer be delivered: where something has left, it is cut."""

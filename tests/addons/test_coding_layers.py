@@ -149,3 +149,16 @@ def test_deflate_that_reads_both_ways_is_refused():
         decode(packed, ["deflate"])
     with pytest.raises(Ambiguous):
         decode(packed, ["deflate"], chunk=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "plain"), [(4, b"\3\0abc", False), (16, b"abc\0", False), (8, b"a.txt\0", True)]
+)
+def test_bytes_that_no_decoder_shows_are_told(flags, field, plain):
+    """A gzip extra field or comment may hold what a client that decodes nothing would see; a file's name may not."""
+    packed = gzip.compress(TEXT, mtime=0)
+    for chunk in (1, 3, 1000):
+        decoder = Decoder(["gzip"], MIB)
+        data = packed[:3] + bytes([flags]) + packed[4:10] + field + packed[10:]
+        assert drain(decoder, data, chunk) == TEXT
+        assert decoder.plain is plain
