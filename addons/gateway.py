@@ -28,7 +28,7 @@ from addons.record import make_record, mark
 from addons.refusal import make_page
 from addons.steps import Step
 from addons.throttle import Throttle
-from addons.transfer import Transfer, Way
+from addons.transfer import WHOLE, Transfer, Way
 from inspection.audit import AuditLog, new_id
 from inspection.inspect_object import Inspection, Inspector, Subject
 from inspection.quarantine import Quarantine, QuarantineError
@@ -259,8 +259,9 @@ class HttpGateway:
         self._record(flow, subject, inspection)
 
     def _mark(self, flow: http.HTTPFlow, transfer: Transfer) -> None:
-        """The verdict is known, and the flow tells it while the body is still on its way."""
-        if (inspection := transfer.inspection) is not None:
+        """The verdict is known, and the flow tells it while the body is still on its way; a small one ends at once."""
+        on_its_way = transfer.sent or not transfer.intake.complete or transfer.intake.raw.size > WHOLE
+        if (inspection := transfer.inspection) is not None and on_its_way:
             record = make_record(self.name, transfer.subject, inspection, transfer=transfer)
             mark(flow, make_account(record, inspection, transfer.intake.raw.size))
 

@@ -133,3 +133,22 @@ async def test_sessions_are_judged_by_their_acl() -> None:
     gateway, _ = make()
     assert gateway.refuse_session("198.51.100.9", "s") is None
     await gateway.close()
+
+
+async def test_a_large_body_tells_its_verdict_while_it_leaves() -> None:
+    """The flow is marked once the verdict is known, and again with the record at the body's end."""
+    gateway, notes = make()
+    await gateway.open()
+    flow = download()
+    transfer = gateway.open_download(flow)
+    assert isinstance(transfer, Transfer)
+    transfer.start()
+    transfer.feed(bytes(3_000_000))
+    transfer.finish()
+    await transfer.next_step()
+    assert (flow.metadata["av.status"], flow.metadata["av.download"]["size"]) == ("free", 3_000_000)
+    assert notes.records == []
+    transfer.close()
+    assert len(notes.records) == 1
+    assert flow.metadata["av.download"]["id"] == notes.records[0].id
+    await gateway.close()
