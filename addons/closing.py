@@ -16,8 +16,12 @@ _TURNS = 100
 
 
 async def let_closings_end(handler: ConnectionHandler, client: Client) -> None:
-    """Give the event loop a few turns, until no server connection of this client is half-way through its close."""
+    """Give the event loop a few turns, until no server connection of this client is half-way through its close; what
+    is still there then was cancelled at the door of another event, and nobody else will close it."""
     for _ in range(_TURNS):
         if not any(c is not client and c.state is ConnectionState.CLOSED for c in handler.transports):
             return
         await asyncio.sleep(0)
+    for connection, peer in handler.transports.items():
+        if connection is not client and connection.state is ConnectionState.CLOSED and peer.writer is not None:
+            peer.writer.close()

@@ -122,7 +122,12 @@ def test_a_piece_of_what_is_too_large_is_fetched_alone(
     assert (record["status"], record["action"], record["size"]) == ("skipped", "accept", len(DATA))
 
 
-@pytest.mark.parametrize("attempt", range(3))
+def sockets(proxy: Proxy) -> int:
+    """How many sockets it has open."""
+    return sum(target.startswith("socket:") for target in proxy.open_files())
+
+
+@pytest.mark.parametrize("attempt", range(6))
 def test_a_piece_of_what_comes_fast(lax: Proxy, origin: Origin, attempt: int) -> None:
     """The first answer is let go of whatever of it is on its way at that moment."""
     size, start = 12_000_000, 9_000_000
@@ -133,9 +138,11 @@ def test_a_piece_of_what_comes_fast(lax: Proxy, origin: Origin, attempt: int) ->
             return Reply(status=206, steps=(PIECE,), headers=headers)
         return Reply(steps=(Fill(size),), headers=headers[:1])
 
+    before = sockets(lax)
     url = origin.serve(f"/range-fast/{attempt}", answer)
     got = curl(lax, url, "-r", f"{start}-{start + 99}", "--max-time", "5")
     assert (got.exit, got.status, got.body) == (0, 206, PIECE)
+    lax.wait_until(lambda: sockets(lax) <= before, "the end of both connections to the origin")
 
 
 def test_pieces_on_one_connection(lax: Proxy, origin: Origin) -> None:
