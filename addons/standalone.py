@@ -54,15 +54,22 @@ class _Master(DumpMaster):
 
     def __init__(self, service: Service, addon: AntivirusAddon) -> None:
         super().__init__(Options(), with_termlog=False, with_dumper=False)
-        self._user = service.proxy.user
+        if service.proxy.user is not None and os.geteuid() == 0:
+            self.addons.add(_Descent(service.proxy.user))
         self.addons.add(addon)
         _listen_with_others(reuse_port=service.at is not None)
 
-    async def running(self) -> None:
-        """All addresses are bound."""
-        if self._user is not None and os.geteuid() == 0:
-            become(self._user)
-        await super().running()
+
+class _Descent:
+    """Drops to a user once all addresses are bound and mitmproxy has read its key, before ours opens anything. Where
+    that fails mitmproxy logs it, and ends, as with any error at its start."""
+
+    def __init__(self, user: str) -> None:
+        self._user = user
+
+    def running(self) -> None:
+        """mitmproxy calls it in the order of the addons."""
+        become(self._user)
 
 
 def become(user: str) -> None:

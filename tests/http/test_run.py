@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -20,7 +23,7 @@ from tests.http.policies import builtin, checked
 from tests.http.proxy import ROOT, Proxy
 from tests.http.run_proxy import RunProxy
 from tests.http.test_client_gone import wait_until
-from tests.http.wire import ask, connect, read_reply
+from tests.http.wire import ask, connect, read_reply, take
 
 Runner = Callable[..., Proxy]
 
@@ -116,3 +119,34 @@ def test_an_unknown_option_ends_it(file: Path, tmp_path: Path) -> None:
     for setting in ("no_such_option=1", "listen_port=1", "av_drain=soon"):
         status, told = fail(file, tmp_path, "--allow-root", "--set", setting)
         assert (status, setting.split("=")[0] in told, "Traceback" in told) == (2, True, False), told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to a user")
+def test_it_drops_to_the_user_of_the_policy(runner: Runner, file: Path) -> None:
+    """All ids are the user's by the time it is ready; a user who is not there ends it."""
+    file.write_text(checked(builtin(), gateway="user: nobody\n").replace("127.0.0.1:8080", "127.0.0.1:0"))
+    status = Path(f"/proc/{runner().pid}/status").read_text()
+    nobody = pwd.getpwnam("nobody")
+    assert re.findall(r"^Uid:(.*)", status, re.M)[0].split() == [str(nobody.pw_uid)] * 4
+    assert re.findall(r"^Gid:(.*)", status, re.M)[0].split() == [str(nobody.pw_gid)] * 4
+    assert re.findall(r"^Groups:(.*)", status, re.M)[0].split() == [str(nobody.pw_gid)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_it_does_not_run_as_root_unasked(file: Path, tmp_path: Path) -> None:
+    """Neither a user in the policy nor --allow-root: exit status 2."""
+    status, told = fail(file, tmp_path)
+    assert (status, "--allow-root" in told) == (2, True), told
+
+
+def test_a_server_behind_it_makes_it_a_reverse_proxy(runner: Runner, file: Path, origin: Origin) -> None:
+    """The policy's `server` is asked, whatever name the client used, and its answers are checked."""
+    server = f"server: 127.0.0.1:{origin.port}\n"
+    file.write_text(checked(builtin(), gateway=server).replace("127.0.0.1:8080", "127.0.0.1:0"))
+    origin.serve("/run/behind", Reply(steps=(b"behind",)))
+    origin.serve("/run/behind/eicar", Reply(steps=(samples.EICAR,)))
+    proxy = runner()
+    with connect(proxy) as client:
+        assert take(client, ask("http://www.example.org/run/behind", absolute=False)).body == b"behind"
+    with connect(proxy) as client:
+        assert take(client, ask("http://www.example.org/run/behind/eicar", absolute=False)).status == 403
