@@ -95,7 +95,8 @@ def test_an_infected_body_without_a_trickle_is_a_proper_refusal(
     traveller: Traveller, gateway: Gateway, engine: SlowEngine
 ) -> None:
     """Where the verdict comes before the first tick, every way gets a whole 403 page."""
-    proxy = gateway(checked(clamav(engine.port), TRICKLE.replace(f"interval: {int(INTERVAL * 1000)}ms", "interval: 9s")))
+    patient = TRICKLE.replace(f"interval: {int(INTERVAL * 1000)}ms", "interval: 9s")
+    proxy = gateway(checked(clamav(engine.port), patient))
     url = traveller.serve("/at-once", samples.infected(f"at once {traveller.way.name}", SIZE))
     taken = traveller.fetch(proxy, url)
     assert (taken.status, taken.ended, taken.headers["x-sluice-status"]) == (403, "whole", "found")
