@@ -30,7 +30,7 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._http1 import Http1Connection
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from addons import http1_peers
+from addons import http1_peers, websocket_frames
 from addons.exchange import Clearance, Plan
 from addons.framing import frame_for_client, frame_for_server, has_no_body
 from addons.guarded_stream import Commands, GuardedStream, Passage
@@ -367,4 +367,5 @@ def install() -> None:
     """Let mitmproxy make our streams from now on. The module's global is looked up at every new stream, so this
     outlives a script that breaks on a hot reload: without an addon nothing is classified, and nothing passes."""
     http1_peers.install()
+    websocket_frames.install()
     http_layer.HttpStream = AvHttpStream  # type: ignore[misc]  # this replacement is the whole point

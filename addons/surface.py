@@ -15,7 +15,7 @@ from mitmproxy import contentviews, version
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import commands, layer, server
-from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers import http, websocket
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 
@@ -51,6 +51,8 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (contentviews, ("prettify_message", "registry", "add")),
     (http, ("Http1Server", "Http1Client", "ReceiveHttp")),
     (http, ("SendHttp", "DropStream", "ErrorCode", "ResponseProtocolError", "RequestProtocolError")),
+    (websocket, ("WebsocketConnection", "WebsocketLayer")),
+    (websocket.WebsocketLayer, ("relay_messages", "done")),
     (layer, ("Layer", "CommandGenerator")),
     (commands, ("StartHook", "Log")),
     (commands.Command, ("blocking",)),

@@ -14,6 +14,7 @@ from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Message,
+    Ping,
     RejectConnection,
     Request,
     TextMessage,
@@ -32,14 +33,16 @@ Gateway = Callable[[str], Proxy]
 class WebSocketClient:
     """A WebSocket client through the gateway; `received` holds the whole messages that came."""
 
-    def __init__(self, sock: socket.socket, origin: Origin, path: str) -> None:
+    def __init__(self, sock: socket.socket, origin: Origin, path: str, *, compressed: bool = True) -> None:
         self._socket = sock
         self._ws = WSConnection(ConnectionType.CLIENT)
         self.received: list[str | bytes] = []
+        self.wire = b""
         self.accepted = False
         self._partial: list[str | bytes] = []
         place = f"127.0.0.1:{origin.port}"
-        hello = self._ws.send(Request(host=place, target=path, extensions=[PerMessageDeflate()]))
+        offered = [PerMessageDeflate()] if compressed else []
+        hello = self._ws.send(Request(host=place, target=path, extensions=offered))
         # To a proxy the request line carries the whole URL.
         self._socket.sendall(hello.replace(b"GET ", f"GET http://{place}".encode(), 1))
 
@@ -61,6 +64,7 @@ class WebSocketClient:
                 data = self._socket.recv(65536)
             except ConnectionError:
                 data = b""
+            self.wire += data
             self._ws.receive_data(data or None)
             for event in self._ws.events():
                 self._take(event)
@@ -84,9 +88,9 @@ def start(gateway: Gateway, origin: Origin) -> Iterator[Callable[[str], tuple[We
     """Opens a WebSocket to the origin's echo on a path of its own."""
     with contextlib.ExitStack() as stack:
 
-        def opened(path: str) -> tuple[WebSocketClient, Proxy]:
+        def opened(path: str, *, compressed: bool = True) -> tuple[WebSocketClient, Proxy]:
             proxy = gateway(checked(builtin()))
-            return WebSocketClient(stack.enter_context(connect(proxy, 5)), origin, path), proxy
+            return WebSocketClient(stack.enter_context(connect(proxy, 5)), origin, path, compressed=compressed), proxy
 
         yield opened
 
@@ -102,6 +106,41 @@ def test_clean_messages_pass_both_ways(start, origin: Origin) -> None:
     client.read_until(4)
     assert client.received == ["hello", b"\x00\x01", large, "in two"]
     client.send(CloseConnection(1000))
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_message_without_end_ends_the_connection(start, origin: Origin, compressed: bool) -> None:
+    """What would fill our memory, be it packed or in fragments, is cut, and others are served."""
+    client, proxy = start(f"/echo/endless-{compressed}", compressed=compressed)
+    client.read_until(0)
+    idle = proxy.memory()
+    proxy.reset_peak()
+    block = bytes(1 << 20)
+    client.send(*[BytesMessage(block, message_finished=False)] * 80)
+    client.read_until(1)
+    assert not client.open
+    assert client.received == []
+    assert proxy.peak_memory() - idle < 300 << 20
+    other, _ = start("/echo/others")
+    other.read_until(0)
+    other.send(TextMessage("still here"))
+    other.read_until(1)
+    assert other.received == ["still here"]
+
+
+@pytest.mark.parametrize("frame", [Ping(samples.EICAR), CloseConnection(1000, reason=samples.EICAR.decode())])
+def test_an_infected_control_frame_ends_the_connection(start, origin: Origin, frame) -> None:
+    """EICAR in a ping's payload or a close's reason comes back to nobody, and is recorded; a short one passes."""
+    path = f"/echo/control-{type(frame).__name__}"
+    client, proxy = start(path)
+    client.read_until(0)
+    client.send(Ping(b"short"), TextMessage("before"))
+    client.read_until(1)
+    assert client.received == ["before"]
+    client.send(frame)
+    client.read_until(2)
+    proxy.wait_until(lambda: [r for r in proxy.records if r["status"] == "found" and path in r["object"]], "a record")
+    assert samples.EICAR not in client.wire
 
 
 INFECTED = {
