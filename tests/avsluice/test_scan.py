@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -228,6 +228,15 @@ class TestInside:
         assert listening.cancelled()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What we start hears SIGINT: a shell lets what it starts in the background ignore it, and so would our child."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_it_quietly(tmp_path: Path):
     """Ctrl-C in the middle ends with 130, without a traceback, and gives back what was said before."""
     for n in range(3000):
