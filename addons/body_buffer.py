@@ -39,7 +39,7 @@ class BodyBuffer(ReceiveBuffer):
     def __len__(self) -> int:
         return len(self._piece) + len(self._looked_into)
 
-    def maybe_extract_at_most(self, count: int) -> bytes | bytearray | None:  # type: ignore[override]
+    def maybe_extract_at_most(self, count: int) -> bytes | bytearray | None:  # type: ignore[override]  # bytes will do
         """Up to `count` bytes, None where there are none. Its readers (h11's, mitmproxy's) take bytes as gladly."""
         if self._piece and len(self._piece) <= count:
             piece, self._piece = self._piece, b""
@@ -49,4 +49,4 @@ class BodyBuffer(ReceiveBuffer):
 
 def install() -> None:
     """Let mitmproxy's HTTP/1 connections use it from now on."""
-    _http1.ReceiveBuffer = BodyBuffer  # type: ignore[misc]
+    _http1.ReceiveBuffer = BodyBuffer  # type: ignore[misc]  # this replacement is the whole point
