@@ -48,7 +48,7 @@ class _Spooled:
 
 def is_plain(file: zip.Seekable) -> bool:
     """Whether there is nothing to unpack in it; reads its beginning and its end."""
-    return not _opens(file.read(0, HEAD)) and not zip.has_directory(file)
+    return not _opens(file.read(0, HEAD)) and not zip.has_directory(file) and zip.find_front(file) is None
 
 
 def _opens(head: bytes) -> str:
@@ -119,8 +119,9 @@ class Walk:
         stream = Stream(sift(chunks, self._signatures))
         try:
             kind = _opens(stream.peek(HEAD))
-            if not kind and file is not None and zip.has_directory(file):
-                kind = "zip"
+            if not kind and file is not None:
+                file = file if zip.has_directory(file) else zip.find_front(file)
+                kind = "zip" if file is not None else ""
             if kind and depth >= MAX_DEPTH:
                 raise Unseen(f"packed more than {MAX_DEPTH} times")
             self._open(kind, stream, depth + 1, file)

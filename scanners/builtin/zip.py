@@ -24,6 +24,7 @@ _CENTRAL = b"PK\x01\x02"
 _END = b"PK\x05\x06"
 _END_SIZE, _CENTRAL_SIZE, _LOCAL_SIZE = 22, 46, 30
 _LONGEST_COMMENT = 65535
+_MOST_ENDS = 100  # four bytes that may be the end of a zip file, looked into
 _LZMA_HEAD = 9
 
 
@@ -60,9 +61,37 @@ def has_directory(file: Seekable) -> bool:
     return _find_end(file) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The first `size` bytes of a file."""
+
+    file: Seekable
+    size: int
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        return self.file.read(offset, max(0, min(size, self.size - offset)))
+
+
+def find_front(file: Seekable) -> Front | None:
+    """The part of a file that ends with a zip file's directory, where something else stands behind it, as far back as
+    readers look for it. In a form, a mail or a disk image that is how a zip file lies; its readers open it there."""
+    first = max(0, file.size - _END_SIZE - _LONGEST_COMMENT)
+    tail = file.read(first, file.size - first)
+    at = tail.rfind(_END)
+    for _ in range(_MOST_ENDS):
+        if at < 0:
+            return None
+        size, comment = (int.from_bytes(tail[at + low : at + high], "little") for low, high in ((12, 16), (20, 22)))
+        if 0 < size <= first + at and file.read(first + at - size, 4) == _CENTRAL:
+            return Front(file, min(first + at + _END_SIZE + comment, file.size))
+        at = tail.rfind(_END, 0, at)
+    return None
+
+
 def members(file: Seekable, budget: Budget) -> Iterator[Stream]:
     """Each member's data; reading it raises Unseen or Damaged where it cannot be had, and the next one
-    follows."""
+    follows. In a Front it is no fault that there is more than the directory lists."""
     directory = _read_end(file)
     spans: list[tuple[int, int]] = [(directory.start, file.size)]
     for entry in _entries(file, directory):
@@ -70,7 +99,8 @@ def members(file: Seekable, budget: Budget) -> Iterator[Stream]:
         start = _data_start(file, entry)
         spans.append((entry.header, start + entry.packed))
         yield Stream(_unpack(file, entry, start, budget))
-    _search_gaps(file, spans, budget)
+    if not isinstance(file, Front):
+        _search_gaps(file, spans, budget)
 
 
 def _find_end(file: Seekable) -> int | None:

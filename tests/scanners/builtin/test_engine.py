@@ -127,6 +127,19 @@ class TestFree:
         """Beginnings of magic numbers do not make an archive."""
         assert (await builtin.ask(MemoryBody(data))).status is Status.FREE
 
+    @pytest.mark.parametrize("behind", [b"more", NOISE[:60_000]], ids=["little", "much"])
+    async def test_a_zip_amid_others(self, builtin: Builtin, behind: bytes) -> None:
+        """A zip in a form or a disk image is opened where it lies, however many there are, and is no fault."""
+        clean, infected = (b"head" + zipped(b"x") + b"between" + zipped(data) + behind for data in (NOISE, EICAR))
+        assert (await builtin.ask(MemoryBody(clean))).status is Status.FREE
+        assert (await builtin.ask(MemoryBody(infected))).status is Status.FOUND
+
+    async def test_the_name_of_a_zips_end_in_a_program(self, builtin: Builtin) -> None:
+        """A program that handles zip files holds the four bytes too, once or often."""
+        for count in (1, 500):
+            data = MemoryBody(b"if word == " + b"PK\x05\x06" * count + bytes(60))
+            assert (await builtin.ask(data)).status is Status.FREE
+
     async def test_empty_archives(self, builtin: Builtin) -> None:
         """An archive without members holds nothing."""
         empty_zip, empty_tar = io.BytesIO(), io.BytesIO()
