@@ -26,7 +26,8 @@ async def unpack_form(body: Readable, content_type: str | None, room: SpoolRoom)
     Raises FormError where readers could divide the form differently, OSError where there is no room."""
     boundary = find_boundary(content_type)
     for part in find_parts(body, boundary) if boundary is not None else ():
-        if _is_seen(body, part):
+        await asyncio.sleep(0)  # a large form, or one of many parts, takes long to divide: the others get their turn
+        if part is None or _is_seen(body, part):
             continue
         with closing(room.open()) as spool:
             for piece in _decoded(body, part):

@@ -68,10 +68,15 @@ def find_boundary(content_type: str | None) -> bytes | None:
     return found[0][1].encode()
 
 
-def find_parts(body: Readable, boundary: bytes) -> Iterator[Part]:
-    """The parts, in order; none in an empty body. Raises FormError, at the latest after the last one."""
-    mark, start, closed = b"--" + boundary, -1, False
-    for count, at in enumerate(_places(body, mark)):
+def find_parts(body: Readable, boundary: bytes) -> Iterator[Part | None]:
+    """The parts, in order; none in an empty body. None stands for a megabyte in which nothing ended: whoever asks may
+    see to others before the next. Raises FormError, at the latest after the last one."""
+    mark, start, closed, count = b"--" + boundary, -1, False, -1
+    for at in _places(body, mark):
+        if at is None:
+            yield None
+            continue
+        count += 1
         if closed or count > MAX_PARTS:
             raise FormError("a form that goes on behind its end" if closed else f"more than {MAX_PARTS} parts")
         before = body.read(max(0, at - 2), min(at, 2))
@@ -87,8 +92,8 @@ def find_parts(body: Readable, boundary: bytes) -> Iterator[Part]:
         raise FormError("a form that is cut, or goes on behind its end")
 
 
-def _places(body: Readable, mark: bytes) -> Iterator[int]:
-    """Where the mark stands; one may not reach into the next."""
+def _places(body: Readable, mark: bytes) -> Iterator[int | None]:
+    """Where the mark stands; one may not reach into the next. None after each full piece."""
     offset, tail = 0, b""
     while piece := body.read(offset, _PIECE):
         data, base = tail + piece, offset - len(tail)
@@ -98,6 +103,8 @@ def _places(body: Readable, mark: bytes) -> Iterator[int]:
             at = data.find(mark, at + len(mark))
         offset += len(piece)
         tail = data[-(len(mark) - 1) :]
+        if len(piece) == _PIECE:
+            yield None
 
 
 def _part(body: Readable, start: int, stop: int) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import pytest
@@ -46,6 +47,25 @@ async def test_a_coding_that_cannot_be_undone_is_refused(part: bytes) -> None:
 async def test_another_body_has_no_files() -> None:
     """What says that it is no multipart is left alone."""
     assert await files(b"\r\n\0", kind="text/plain") == []
+
+
+@pytest.mark.parametrize("parts", [[b"\r\n" + bytes(16 << 20)], [b"\r\nshort"] * 900], ids=["large", "many"])
+async def test_others_get_their_turn(parts: list[bytes]) -> None:
+    """While a form is divided the loop goes on, after each megabyte and each part."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.get_running_loop().create_task(count())
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    first = await anext(unpack_form(MemoryBody(body), KIND, SpoolRoom(memory=32 << 20)), None)
+    counting.cancel()
+    copied = first.size // (1 << 20) if first is not None else 0  # a turn for each megabyte of the copy, too
+    assert turns - copied >= min(len(parts) * 16, 900)
 
 
 async def test_no_room_is_told() -> None:

@@ -11,7 +11,7 @@ FORM = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\none\r\n--b\r\n\r
 
 
 def parts(body: bytes) -> list[tuple[bytes, str]]:
-    return [(body[p.start : p.stop], p.coding) for p in find_parts(MemoryBody(body), b"b")]
+    return [(body[p.start : p.stop], p.coding) for p in find_parts(MemoryBody(body), b"b") if p is not None]
 
 
 def test_the_parts_of_a_form() -> None:
