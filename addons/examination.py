@@ -196,8 +196,11 @@ class Examination:
         self._settle(stopped or whole)
 
     async def _find_bad_file(self) -> Inspection | None:
-        """The verdict on the first file of a form that does not pass, None where all do."""
-        async for file in unpack_form(self.intake.content, self.subject.facts.content_type, self._room):
+        """The verdict on the first file of a form that does not pass, None where all do. A form is what a server takes
+        apart; a download of that type, as a saved page, has no parts that all clients would store as files."""
+        facts = self.subject.facts
+        kind = facts.content_type if facts.direction == "upload" else None
+        async for file in unpack_form(self.intake.content, kind, self._room):
             inspection = await self._inspector.inspect(self.subject, self.choice, file)
             if not inspection.decision.passes:
                 return inspection

@@ -125,6 +125,18 @@ def test_an_infected_form_upload_never_reaches_the_origin(proxy: Proxy, origin: 
     assert origin.asked("/form") == []
 
 
+def test_a_saved_page_is_no_form(proxy: Proxy, origin: Origin) -> None:
+    """A clean download of several parts arrives as it is, whatever their codings and types; an infected one does not."""
+    part = (
+        b"--b\r\nContent-Type: multipart/alternative; boundary=c\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    )
+    for name, text in (("clean", b"a=3Db\n"), ("infected", samples.EICAR)):
+        page = part + text + b"\r\n--b--"
+        reply = Reply(steps=(page,), headers=(("Content-Type", 'multipart/related; boundary="b"; type="text/html"'),))
+        got = curl(proxy, origin.serve(f"/page/{name}", reply))
+        assert (got.status, got.body == page) == ((200, True) if name == "clean" else (403, False))
+
+
 @pytest.mark.parametrize("how", [(), ("-H", "Transfer-Encoding: chunked")], ids=["length", "chunked"])
 @pytest.mark.parametrize("size", [1, 1000, 3_000_000])
 def test_a_clean_upload_arrives_byte_for_byte(
