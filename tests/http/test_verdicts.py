@@ -126,7 +126,7 @@ def test_an_infected_form_upload_never_reaches_the_origin(proxy: Proxy, origin: 
 
 
 def test_a_saved_page_is_no_form(proxy: Proxy, origin: Origin) -> None:
-    """A clean download of several parts arrives as it is, whatever their codings and types; an infected one does not."""
+    """A clean download of several parts arrives as it is, whatever their codings; an infected one does not."""
     part = (
         b"--b\r\nContent-Type: multipart/alternative; boundary=c\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
     )
