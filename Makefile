@@ -5,7 +5,7 @@ PROCESSES ?= auto
 # Asked by running it: a pyenv shim may stand in the path without a uv behind it.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
-SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server
+SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd
 CLIENTS := chromium git lftp wget
 
 .venv/.ready: pyproject.toml uv.lock .python-version
