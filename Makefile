@@ -6,7 +6,11 @@ PROCESSES ?= auto
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
 SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd
-CLIENTS := chromium git lftp wget
+CLIENTS := chromium git lftp ncftp tnftp wget
+# They exclude each other as packages: unpacked into .servers/, and the libraries they need are installed.
+UNPACKED := vsftpd proftpd-core proftpd-mod-crypto
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 
 .venv/.ready: pyproject.toml uv.lock .python-version
 ifeq ($(UV),uv)
@@ -40,8 +44,13 @@ test: setup
 	.venv/bin/pytest --numprocesses=$(PROCESSES) --dist=loadfile $(ARGS)
 
 servers:
-	$(shell test "$$(id -u)" = 0 || echo sudo) apt-get update
-	$(shell test "$$(id -u)" = 0 || echo sudo) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends curl $(SERVERS) $(CLIENTS)
+	$(SUDO) apt-get update
+	$(INSTALL) curl $(SERVERS) $(CLIENTS)
+	rm -rf .servers && mkdir -p .servers/packages
+	cd .servers/packages && apt-get download $(UNPACKED)
+	for package in .servers/packages/*.deb; do dpkg-deb --extract "$$package" .servers || exit 1; done
+	$(INSTALL) $$(for package in .servers/packages/*.deb; do dpkg-deb --field "$$package" Depends; done | \
+	  tr ',' '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p' | sort -u)
 
 lint: setup
 	.venv/bin/ruff check .
