@@ -28,7 +28,7 @@ from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
 from addons.hook_table import HookTable
 from addons.host import MITMDUMP, Host
-from addons.policy_in_force import PolicyInForce
+from addons.policy_in_force import HttpPolicyInForce
 from addons.pump import PumpAddon
 from addons.ranges import take_wanted
 from addons.receiver import Receiver
@@ -53,7 +53,7 @@ class AntivirusAddon:
     def __init__(self, host: Host = MITMDUMP) -> None:
         self.failed = False  # True where no policy ever came in force
         self._host = host
-        self._in_force: PolicyInForce | None = None
+        self._in_force: HttpPolicyInForce | None = None
         self._desktop = Desktop()
         self.addons = [self._desktop, DrainAddon(self._cut)]  # mitmproxy calls their hooks after ours
         self._pump = PumpAddon()
@@ -69,7 +69,7 @@ class AntivirusAddon:
         check_surface()
         stream.install()
         body_buffer.install()
-        self._in_force = PolicyInForce(_receiver, self._announce, self._desktop, self._host.audit)
+        self._in_force = HttpPolicyInForce(_receiver, self._announce, self._desktop, self._host.audit)
         self._desktop.serve(self._in_force)
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")

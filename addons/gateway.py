@@ -6,8 +6,6 @@ last transfer has ended; it classifies bodies and explains what became of them, 
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +14,6 @@ from functools import partial
 from mitmproxy import http
 
 from addons.account import make_account
-from addons.blocked_downloads import BlockedDownloads
 from addons.codings import Coding, CodingError, plan
 from addons.description import announced_length, describe_download, describe_upload
 from addons.desk import Desk, NoDesk
@@ -30,26 +27,20 @@ from addons.steps import Step
 from addons.throttle import Throttle
 from addons.transfer import WHOLE, Transfer, Way
 from inspection.audit import AuditLog, new_id
+from inspection.checkpoint import Checkpoint
 from inspection.inspect_object import Inspection, Inspector, Subject
-from inspection.quarantine import Quarantine, QuarantineError
-from inspection.spool import SpoolRoom
 from policy.decide import decide_session
 from policy.decision import Choice, Reason
 from policy.facts import ObjectFacts
 from policy.model import DocAcl, HttpProxy, Policy
 from policy.verdict import Status
-from scanners.registry import open_antivirus
-
-logger = logging.getLogger(__name__)
 
 Receivers = Callable[[http.HTTPFlow, bool], Receiver]
-
-EXPIRE_EVERY = 3600.0  # seconds between two looks for entries of the quarantine that are too old
 
 _PLAIN = Coding((), passthrough=True)
 
 
-class HttpGateway:
+class HttpGateway(Checkpoint[HttpProxy]):
     """`receivers` finds the peer that a flow's body goes to (the second argument: True for an upload);
     `template` is the block page, None for the shipped one."""
 
@@ -64,66 +55,11 @@ class HttpGateway:
         template: str | None = None,
         desk: Desk | None = None,
     ) -> None:
-        self.name = f"http-proxy.{name}"
-        self.proxy = proxy
-        self.policy = policy
-        self._audit = audit
+        super().__init__(policy, f"http-proxy.{name}", proxy, audit)
         self._receivers = receivers
         self._template = template
         self._desk = desk or NoDesk()
-        self._transfers: set[Transfer] = set()
-        self._expiry: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        spool = policy.spool
-        self.room = SpoolRoom(
-            spool.directory, memory=spool.memory, max_object=spool.max_object, max_total=spool.max_total
-        )
-        names = {name for acl in proxy.doc_acl for name in acl.antivirus or ()}
-        self.antiviruses = open_antivirus(policy, sorted(names))
-        self.quarantine = _open_quarantine(policy, proxy)
-        self._blocked = BlockedDownloads(policy.blocked_memory)
         self.inspector = Inspector(self.name, proxy, self.antiviruses, self.quarantine)
-
-    async def open(self) -> None:
-        """Prove the engines. Raises RealEngineMissing where the policy demands one that is not there, and
-        QuarantineError where the quarantine cannot be written."""
-        if self.quarantine is not None:
-            await asyncio.to_thread(self.quarantine.open)
-        async with asyncio.TaskGroup() as tasks:
-            for antivirus in self.antiviruses.values():
-                tasks.create_task(antivirus.start())
-        if self.quarantine is not None:
-            self._expiry = asyncio.get_running_loop().create_task(_expire_regularly(self.quarantine))
-
-    async def close(self, patience: float = 30.0) -> None:
-        """Let the transfers under way end, for `patience` seconds at the most, then let everything go."""
-        try:
-            async with asyncio.timeout(patience):
-                await self._idle.wait()
-        except TimeoutError:
-            self.cut()
-        if self._expiry is not None:
-            self._expiry.cancel()
-        for antivirus in self.antiviruses.values():
-            await antivirus.close()
-        if self.quarantine is not None:
-            await asyncio.to_thread(self.quarantine.close)
-
-    def cut(self) -> None:
-        """End every transfer under way, at once; each is recorded."""
-        for transfer in list(self._transfers):
-            transfer.close()
-
-    @property
-    def under_way(self) -> int:
-        """Transfers that have not ended."""
-        return len(self._transfers)
-
-    @property
-    def banners(self) -> list[str]:
-        """What everybody must be told at the start."""
-        return [a.banner for a in self.antiviruses.values() if a.banner]
 
     # --- classification
 
@@ -180,13 +116,12 @@ class HttpGateway:
             fault=fault,
             wanted=wanted,
         )
-        self._transfers.add(transfer)
-        self._idle.clear()
+        self.enter(transfer)
         return transfer
 
     def _find_fault(self, flow: http.HTTPFlow) -> Fault | None:
         """What is known of a download before its first byte: it was cut before, or is not what was asked for."""
-        if (refused := self._blocked.recall(flow)) is not None:
+        if (refused := self.blocked.recall(_version(flow))) is not None:
             word = f"{refused.status} {refused.virus or ''}".rstrip()
             return refused.status, f"{word}, as in {refused.id}: it was cut before"
         if flow.response is not None and flow.response.status_code == 206:
@@ -244,14 +179,12 @@ class HttpGateway:
     # --- records
 
     def _ended(self, flow: http.HTTPFlow, transfer: Transfer, step: Step) -> None:
-        self._transfers.discard(transfer)
-        if not self._transfers:
-            self._idle.set()
+        self.leave(transfer)
         if transfer.inspection is None:
             return
-        self._blocked.notice_versions(transfer.inspection.reports)
-        if not transfer.upload:
-            self._blocked.remember(flow, transfer)
+        self.blocked.notice_versions(transfer.inspection.reports)
+        if transfer.sent and not transfer.upload:
+            self.blocked.remember(_version(flow), transfer.subject.id, transfer.inspection)
         self._record(flow, transfer.subject, transfer.inspection, transfer, step)
 
     def _record_unchecked(self, flow: http.HTTPFlow, subject: Subject, choice: Choice[DocAcl]) -> None:
@@ -275,7 +208,7 @@ class HttpGateway:
     ) -> None:
         """All traces of an object that is done with: the audit record, the flow's marks, the last decisions."""
         record = make_record(self.name, subject, inspection, transfer=transfer, step=step)
-        self._audit.write(record)
+        self.audit.write(record)
         account = make_account(record, inspection, transfer.intake.raw.size if transfer else None)
         self._desk.note(account)
         if flow is not None:
@@ -304,17 +237,7 @@ def _plan(headers: http.Headers) -> tuple[Coding, Fault | None]:
         return _PLAIN, (Status.UNKNOWN, str(error))
 
 
-async def _expire_regularly(quarantine: Quarantine) -> None:
-    while True:
-        await asyncio.sleep(EXPIRE_EVERY)
-        try:
-            await asyncio.to_thread(quarantine.expire)
-        except QuarantineError as error:
-            logger.error("antivirus: the quarantine's old entries could not be removed: %s", error)
-
-
-def _open_quarantine(policy: Policy, proxy: HttpProxy) -> Quarantine | None:
-    section = proxy.quarantine if proxy.quarantine is not None else policy.quarantine
-    if section.directory is None or not any(acl.quarantine for acl in proxy.doc_acl):
-        return None
-    return Quarantine(section.directory, max_age=section.max_age, max_size=section.max_size, on_full=section.on_full)
+def _version(flow: http.HTTPFlow) -> tuple[str | None, ...]:
+    """What names one version of what a download brings."""
+    headers = flow.response.headers if flow.response else http.Headers()
+    return flow.request.method, flow.request.url, headers.get("etag"), headers.get("last-modified")

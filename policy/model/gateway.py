@@ -90,6 +90,14 @@ class Gateway(Section):
                 "is empty and would refuse every client; write an ACL, or take the key out",
             )
 
+    def engine_names(self) -> frozenset[str]:
+        """The antiviruses that its objects may be checked by."""
+        return frozenset()
+
+    def keeps(self) -> bool:
+        """Whether an ACL asks for the quarantine."""
+        return False
+
 
 def _same_names(key: str, acls: object) -> Problems:
     rows = acls if isinstance(acls, list) else []

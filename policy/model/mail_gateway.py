@@ -48,6 +48,10 @@ class MailProxy(Gateway):
         elif raw.get("doc-acl") == []:
             yield ("doc-acl",), "is empty; write an ACL, or take the key out"
 
+    def keeps(self) -> bool:
+        """Whether a mail-acl does."""
+        return any(acl.quarantine for acl in self.mail_acl)
+
     @classmethod
     def scans(cls, raw: Mapping[str, Any]) -> bool:
         """Whether any mail is scanned, so that the lists are walked."""
@@ -74,6 +78,10 @@ class SmtpProxy(MailProxy):
     def rules(cls, raw: Mapping[str, Any]) -> Problems:
         yield from scanning(raw)
         yield from super().rules(raw)
+
+    def engine_names(self) -> frozenset[str]:
+        """Those of `use_antivirus`."""
+        return frozenset(self.use_antivirus or ())
 
     @classmethod
     def scans(cls, raw: Mapping[str, Any]) -> bool:
@@ -106,6 +114,10 @@ class Pop3Proxy(_StoredMailProxy):
     doc_acl: OneOrMany[Pop3DocumentAcl] = ()
     keep_alive: Duration = 20.0
 
+    def engine_names(self) -> frozenset[str]:
+        """Those of every command-acl."""
+        return frozenset(name for acl in self.command_acl for name in acl.use_antivirus or ())
+
 
 class Imap4Proxy(_StoredMailProxy):
     """IMAP4rev1."""
@@ -115,3 +127,8 @@ class Imap4Proxy(_StoredMailProxy):
     command_acl: OneOrMany[Imap4CommandAcl]
     mail_acl: OneOrMany[Imap4MailAcl] = ()
     doc_acl: OneOrMany[Imap4DocumentAcl] = ()
+
+    def engine_names(self) -> frozenset[str]:
+        """Those of every command-acl, for both directions."""
+        users = [acl.use_antivirus for acl in self.command_acl if acl.use_antivirus]
+        return frozenset(name for user in users for name in (*(user.download or ()), *(user.upload or ())))

@@ -52,6 +52,14 @@ class ObjectProxy(Gateway):
         yield from super().rules(raw)
         yield from lacking("doc-acl", raw, "object")
 
+    def engine_names(self) -> frozenset[str]:
+        """Those of every doc-acl."""
+        return frozenset(name for acl in self.doc_acl for name in acl.antivirus or ())
+
+    def keeps(self) -> bool:
+        """Whether a doc-acl does."""
+        return any(acl.quarantine for acl in self.doc_acl)
+
 
 class HttpProxy(ObjectProxy):
     """HTTP, inside mitmproxy."""

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from addons import gateway
 from addons.gateway import HttpGateway
-from addons.policy_in_force import PolicyInForce, choose_proxy
+from addons.policy_in_force import HttpPolicyInForce, choose_proxy
 from addons.receiver import Receiver
-from inspection.quarantine import Quarantine, QuarantineError
+from inspection import checkpoint
+from inspection.quarantine import QuarantineError
 from policy.load import PolicyError
 from policy.model import Policy
 from scanners.antivirus import Antivirus
 from scanners.registry import open_antivirus
-from tests.addons.bodies import settle
 from tests.policy.policies import make_policy
 
 POLICY = """\
@@ -38,7 +37,7 @@ class Reloads:
         self.file, self.folder = folder / "policy.yaml", folder
         self.announced: list[HttpGateway] = []
         self.failed = 0
-        self.in_force = PolicyInForce(lambda flow, upload: Receiver(None, flow.client_conn), self.announced.append)
+        self.in_force = HttpPolicyInForce(lambda flow, upload: Receiver(None, flow.client_conn), self.announced.append)
 
     async def load(self, name: str, audit: str = "audit.jsonl") -> None:
         self.file.write_text(POLICY.format(name=name, audit=self.folder / audit))
@@ -137,7 +136,7 @@ async def test_engines_that_take_long_to_be_opened_stop_no_traffic(
         assert done.wait(10)  # on the loop nobody could end this
         return open_antivirus(policy, names)
 
-    monkeypatch.setattr(gateway, "open_antivirus", open_slowly)
+    monkeypatch.setattr(checkpoint, "open_antivirus", open_slowly)
     reloads.file.write_text(POLICY.format(name="TWO", audit=reloads.folder / "audit.jsonl"))
     reloads.in_force.read(str(reloads.file), "")
     reloads.in_force.open()
@@ -159,27 +158,6 @@ async def test_a_gateway_that_opens_too_late_is_closed(reloads: Reloads) -> None
     assert reloads.in_force.gateway is None
     assert reloads.announced == []
     await end(reloads)
-
-
-@pytest.mark.looptime
-async def test_the_quarantine_is_looked_through_hourly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old entries go without anybody asking, and a disk that fails then stops nothing."""
-    from addons.gateway import _expire_regularly
-
-    looked: list[float] = []
-
-    async def at_once(work):
-        looked.append(asyncio.get_running_loop().time())
-        if len(looked) == 1:
-            raise QuarantineError(5, "broken")
-
-    monkeypatch.setattr(asyncio, "to_thread", at_once)
-    quarantine = Quarantine.__new__(Quarantine)
-    task = asyncio.get_running_loop().create_task(_expire_regularly(quarantine))
-    await asyncio.sleep(3 * 3600 + 1)
-    task.cancel()
-    await settle()
-    assert looked == [3600, 7200, 10800]
 
 
 def test_the_proxy_is_chosen_by_name_or_alone() -> None:
