@@ -41,7 +41,7 @@ class Work:
 @pytest.mark.looptime
 async def test_it_waits_for_what_is_under_way() -> None:
     """Closing returns as soon as the last transfer has left, and nothing was cut."""
-    checkpoint = make()
+    checkpoint = make(**{"doc-acl": [{"name": "UNCHECKED"}]})  # an engine has times of its own
     await checkpoint.open()
     work = Work(checkpoint)
     loop = asyncio.get_running_loop()
@@ -54,7 +54,7 @@ async def test_it_waits_for_what_is_under_way() -> None:
 @pytest.mark.looptime
 async def test_what_is_under_way_too_long_is_cut() -> None:
     """After the patience everything is ended, once; no transfer can hold a policy for ever."""
-    checkpoint = make()
+    checkpoint = make(**{"doc-acl": [{"name": "UNCHECKED"}]})  # an engine has times of its own
     await checkpoint.open()
     works = [Work(checkpoint), Work(checkpoint, heeds=False)]
     began = asyncio.get_running_loop().time()
