@@ -19,11 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from inspection.kept_mail import KeptMail
 from inspection.record import cut_text, is_id, without_query
-from inspection.shelf import Entry, Interrupted, Place, Shelf
+from inspection.shelf import MAX_METADATA, Entry, Interrupted, Place, Shelf
 from scanners.engine import Body
 
-__all__ = ["Entry", "Quarantine", "QuarantineError", "QuarantineFull"]
+__all__ = ["Entry", "KeptMail", "Quarantine", "QuarantineError", "QuarantineFull"]
 
 WRITERS = 2  # entries written at once; further ones queue
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -97,11 +98,18 @@ class Quarantine:
         with self._mapped():
             return self._shelf.entries()
 
-    def expire(self) -> int:
-        """Removes what is older than `max_age`; gives how many entries. Blocks. Raises `QuarantineError`."""
+    def expire(self, size: int | None = None) -> int:
+        """Removes what is older than `max_age`, then the oldest until no more than `size` bytes are left; gives
+        how many entries. Blocks. Raises `QuarantineError`."""
         with self._mapped(), self._room:
             places = self._shelf.places()
-            return len(places) - len(self._drop_expired(places))
+            left = self._drop_expired(places)
+            used = sum(place.size for place in left)
+            while size is not None and used > size:
+                oldest = left.pop(0)
+                self._shelf.remove(oldest.id)
+                used -= oldest.size
+            return len(places) - len(left)
 
     def close(self) -> None:
         """Waits for the writers under way and ends their threads. Blocks."""
@@ -126,7 +134,14 @@ class Quarantine:
         now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         ours = {"id": entry, "time": now.replace("+00:00", "Z"), "size": body.size, "sha256": body.sha256}
         theirs = {name: _plain(value) for name, value in metadata.items() if name not in ours}
-        return json.dumps(ours | theirs, indent=1, default=str).encode("ascii") + b"\n"
+        text = _spell(ours | theirs)
+        for long in ("commands", "documents"):  # what is too long to be read back gives way, and the entry says so
+            if len(text) > MAX_METADATA and long in theirs:
+                theirs[long] = "left out: too long"
+                text = _spell(ours | theirs)
+        if len(text) > MAX_METADATA:
+            raise QuarantineError(errno.EFBIG, f"more than {MAX_METADATA} bytes of metadata", self._name)
+        return text
 
     def _make_room(self, need: int) -> None:
         if need > self._max_size:
@@ -171,6 +186,10 @@ async def _see_out(work: Future[None], waiter: asyncio.Future[None]) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.wait([waiter])
     waiter.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks
+
+
+def _spell(metadata: Mapping[str, object]) -> bytes:
+    return json.dumps(metadata, indent=1, default=str).encode("ascii") + b"\n"
 
 
 def _plain(value: object) -> object:

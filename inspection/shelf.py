@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from inspection.record import is_id, visible
 from scanners.engine import Body
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 1024 * 1024
 MAX_METADATA = 1024 * 1024  # bytes of one metadata file that are read back
 _NAME = re.compile(r"([0-9a-z]{16,20})\.(data|json)(\.tmp)?")
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # what is no file must not hold us up
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -100,10 +102,26 @@ class Shelf:
             found = (self._read(descriptor, entry) for entry in sorted(_finished(names)))
             return [entry for entry in found if entry]
 
-    def remove(self, entry: str) -> None:
-        """Removes an entry; one that is gone already is no error."""
+    def read(self, entry: str) -> Entry | None:
+        """One finished entry; None where there is none of that id, or it cannot be read (which is logged)."""
         with self._open() as descriptor:
-            _remove(descriptor, (f"{entry}.json", f"{entry}.data"))
+            return self._read(descriptor, entry) if is_id(entry) else None
+
+    def open_data(self, entry: str) -> BinaryIO:
+        """The original bytes of an entry, which stay readable when it is removed meanwhile; the caller closes.
+
+        FileNotFoundError where there is no such entry, also for what is no id of ours."""
+        if not is_id(entry):
+            raise FileNotFoundError(2, "no id of ours", visible(entry, 40))
+        with self._open() as descriptor:
+            os.stat(f"{entry}.json", dir_fd=descriptor, follow_symlinks=False)  # without it, it is a half
+            return open(os.open(f"{entry}.data", _OLD, dir_fd=descriptor), "rb")
+
+    def remove(self, entry: str) -> bool:
+        """Removes an entry; False where it was gone already."""
+        with self._open() as descriptor:
+            there = _remove(descriptor, (f"{entry}.json", f"{entry}.data"))
+        return there > 0
 
     @contextmanager
     def _open(self) -> Iterator[int]:
@@ -155,7 +173,7 @@ class Shelf:
 
     def _read(self, descriptor: int, entry: str) -> Entry | None:
         try:
-            file = os.open(f"{entry}.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            file = os.open(f"{entry}.json", _OLD, dir_fd=descriptor)
             with open(file, "rb") as stream:
                 metadata = json.loads(stream.read(MAX_METADATA))
             size = os.stat(f"{entry}.data", dir_fd=descriptor, follow_symlinks=False).st_size
@@ -201,7 +219,10 @@ def _write(descriptor: int, name: str, chunks: Iterator[bytes], written: list[st
         os.close(file)
 
 
-def _remove(descriptor: int, names: Iterator[str] | tuple[str, ...] | list[str]) -> None:
+def _remove(descriptor: int, names: Iterator[str] | tuple[str, ...] | list[str]) -> int:
+    removed = 0
     for name in names:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=descriptor)
+            removed += 1
+    return removed
