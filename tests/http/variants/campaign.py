@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tests.clients.browser import Chromium, Page
 from tests.fakes.loop_thread import LoopThread
 from tests.fakes.origin import Origin
 from tests.fakes.origin_script import Reply
 from tests.http import samples
 from tests.http.proxy import Proxy
-from tests.http.variants import clients
+from tests.http.variants import clients, in_chromium
 from tests.http.variants.catalogue import catalogue
 from tests.http.variants.clients import Got
 from tests.http.variants.oracle import holds_eicar
-from tests.http.variants.variant import Variant
+from tests.http.variants.variant import Variant, sized
 from tests.http.variants.wire_origin import WireOrigin
 
 HARMLESS = b"Nothing in here does any harm to anybody; it is as long as that one."
@@ -38,6 +39,7 @@ class Outcome:
     stock: Got = field(default_factory=Got)
     differs: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    in_chromium: bool = False  # it was shown to a browser, too
 
     @property
     def name(self) -> str:
@@ -63,8 +65,16 @@ def arrived(got: Got) -> bool:
 class Campaign:
     """One run. `ours` and `stock` are running proxies."""
 
-    def __init__(self, ours: Proxy, stock: Proxy, fakes: LoopThread, h2_origin: Origin, ca: str) -> None:
-        self._ours, self._stock, self._fakes = ours, stock, fakes
+    def __init__(
+        self,
+        ours: Proxy,
+        stock: Proxy,
+        fakes: LoopThread,
+        h2_origin: Origin,
+        ca: str,
+        browser: Chromium | None = None,
+    ) -> None:
+        self._ours, self._stock, self._fakes, self._browser = ours, stock, fakes, browser
         self._h2_origin, self._ca = h2_origin, ca
         self._libraries = clients.Libraries(ours), clients.Libraries(stock)
         self._origin = WireOrigin(self._answer)
@@ -72,6 +82,8 @@ class Campaign:
         self._built: dict[tuple[int, str], bytes | None] = {}
 
     def _answer(self, path: str) -> bytes | None:
+        if path == in_chromium.HOME:
+            return sized([(b"Content-Type", b"text/html")], in_chromium.PAGE)
         _, number, payload, *_ = path.split("/")
         key = (int(number), payload)
         if key not in self._built:  # an archive packed a second later is another one
@@ -87,6 +99,8 @@ class Campaign:
                 jobs = [pool.submit(self._show_to_sockets, n) for n in range(len(self.outcomes))]
                 jobs += self._library_jobs(pool)
                 jobs.append(pool.submit(self._show_over_http2))
+                if self._browser is not None:
+                    jobs.append(pool.submit(self._show_to_chromium, self._browser))
                 for job in jobs:
                     job.result()
         finally:
@@ -154,11 +168,45 @@ class Campaign:
         reply = Reply(steps=(body,), status=200, headers=headers)
         return self._h2_origin.serve(f"/variants/{number}/{payload}", reply)
 
+    # --- Chromium: what a plain GET can bring, by scripts, and one of each kind as a download
+
+    def _show_to_chromium(self, browser: Chromium) -> None:
+        gets, valid = self._plain_gets()
+        origin = f"http://127.0.0.1:{self._origin.port}"
+        with in_chromium.page_behind(browser, self._ours, origin) as page:
+            for number, got in self._fetch(page, gets, "eicar"):
+                self._judge(number, "Chromium", got)
+                self.outcomes[number].in_chromium = True
+            arrived_from_us = self._fetch(page, valid, "harmless")
+            self._download(page, gets)
+        with in_chromium.page_behind(browser, self._stock, origin) as page:
+            expected = dict(self._fetch(page, valid, "harmless"))
+        for number, got in arrived_from_us:
+            self._note_difference(number, "Chromium", got, expected[number])
+
+    def _download(self, page: Page, gets: list[int]) -> None:
+        """One of each kind with EICAR, and harmless what every client takes for a file."""
+        who = "Chromium's downloads"
+        for number in {self.outcomes[n].variant.kind: n for n in gets}.values():
+            self._judge(number, who, in_chromium.navigate(page, self._url(number, "eicar", "download")))
+        for number in gets:
+            if self.outcomes[number].variant.kind == "framing: plain":
+                got = in_chromium.navigate(page, self._url(number, "harmless", "download"))
+                self._note_difference(number, who, got, Got(200, HARMLESS, whole=True))
+
+    def _fetch(self, page: Page, numbers: list[int], payload: str) -> list[tuple[int, Got]]:
+        paths = [f"/{number}/{payload}/Chromium" for number in numbers]
+        return list(zip(numbers, in_chromium.fetch_all(page, paths), strict=True))
+
     # --- the libraries: what a plain GET can bring
 
-    def _library_jobs(self, pool: ThreadPoolExecutor) -> list[Future[None]]:
+    def _plain_gets(self) -> tuple[list[int], list[int]]:
+        """The variants that any client can ask for, and those among them that are valid."""
         gets = [n for n, outcome in enumerate(self.outcomes) if outcome.variant.plain_get]
-        valid = [n for n in gets if self.outcomes[n].variant.valid]
+        return gets, [n for n in gets if self.outcomes[n].variant.valid]
+
+    def _library_jobs(self, pool: ThreadPoolExecutor) -> list[Future[None]]:
+        gets, valid = self._plain_gets()
         ours, stock = self._libraries
         return [
             pool.submit(self._curl, gets),

@@ -54,13 +54,14 @@ def render(outcomes: Iterable[Outcome]) -> str:
 
 
 def _rows(outcomes: Iterable[Outcome]) -> Iterator[str]:
-    yield "| class | variants | stock delivers | gateway delivers | with EICAR | what the gateway does |"
-    yield "|---|---:|---:|---:|---:|---|"
-    totals = [0, 0, 0, 0]
+    yield "| class | variants | in Chromium | stock delivers | gateway delivers | with EICAR | what the gateway does |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    totals = [0, 0, 0, 0, 0]
     for kind, group in groupby(sorted(outcomes, key=lambda o: list(DEEDS).index(o.variant.kind)), _kind):
         found = list(group)
         counts = [
             len(found),
+            sum(outcome.in_chromium for outcome in found),
             sum(outcome.stock_delivers for outcome in found),
             sum(outcome.delivered for outcome in found),
             sum(bool(outcome.leaks) for outcome in found),

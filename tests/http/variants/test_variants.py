@@ -15,6 +15,11 @@ KINDS = sorted({variant.kind for variant in catalogue()})
 
 # Valid, delivered by stock mitmdump, and delivered otherwise by us: which, and why.
 OTHERWISE = {
+    **{
+        f"coding: spelling / {coder}: {spelling}": "Chromium does not decode at all then; from us it gets identity"
+        for coder in ("gzip", "zlib", "br", "zstd")
+        for spelling in ("empty item before", "empty item behind", "empty items", "field empty before")
+    },
     "coding: spelling / gzip: x-": "httpx does not know x-gzip; it gets identity from us, and packed bytes from stock",
     "coding: members / two gzip members": "httpx reads the first member; from us it gets both",
     "coding: members / empty gzip member first": "httpx reads the first member; from us it gets both",
@@ -65,6 +70,7 @@ def test_what_is_valid_and_harmless_arrives_as_from_stock(outcomes: list[Outcome
     assert [(o.name, o.differs) for o in valid if o.differs and o.name not in OTHERWISE] == []
 
 
+@pytest.mark.chromium
 def test_every_reason_is_needed(outcomes: list[Outcome]) -> None:
     """A variant that is no longer treated otherwise loses its place in the list."""
     assert {o.name for o in outcomes if o.differs and o.variant.valid and o.stock_delivers} == set(OTHERWISE)
@@ -93,6 +99,15 @@ def test_nobody_waits_and_nothing_crashes(outcomes: list[Outcome], checking: Pro
     assert checking.crashes() == []
 
 
+@pytest.mark.chromium
+def test_a_browser_was_shown_all_that_it_can_ask_for(outcomes: list[Outcome]) -> None:
+    """Every variant that a plain GET brings went through Chromium, and its harmless ones arrived."""
+    shown = [o for o in outcomes if o.in_chromium]
+    assert len(shown) >= 800
+    assert {o.name for o in shown} == {o.name for o in outcomes if o.variant.plain_get}
+
+
+@pytest.mark.chromium
 def test_the_table_says_what_happened(outcomes: list[Outcome]) -> None:
     """docs/evasions.md is what the last campaign found."""
     assert table.read() == table.render(outcomes), "EVASIONS=write .venv/bin/pytest tests/http/variants"
