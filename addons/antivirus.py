@@ -33,13 +33,16 @@ from addons.pump import PumpAddon
 from addons.ranges import take_wanted
 from addons.receiver import Receiver
 from addons.record import clear_marks
+from addons.service import FIXED
 from addons.sessions import Sessions
 from addons.surface import check_surface
 from addons.targets import find_refusal
 from addons.transfer import Transfer
 from addons.visit import enter_visit, leave_visit
+from inspection.host import warn_of_fixed
 from policy.decision import Reason
 from policy.load import PolicyError
+from policy.model import HttpProxy
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +58,14 @@ class AntivirusAddon:
         self._host = host
         self._in_force: HttpPolicyInForce | None = None
         self._desktop = Desktop()
-        self.addons = [self._desktop, DrainAddon(self._cut)]  # mitmproxy calls their hooks after ours
+        drain = DrainAddon(self._cut, host.witness, self._reload_by_signal)
+        self.addons = [self._desktop, drain]  # mitmproxy calls their hooks after ours
         self._pump = PumpAddon()
         self._hooks: HookTable | None = None
         self._sessions = Sessions()
         self._running = False
         self._announced = False
+        self._begun_with: HttpProxy | None = None
 
     # --- mitmproxy's life cycle
 
@@ -136,13 +141,16 @@ class AntivirusAddon:
     def _announce(self, gateway: HttpGateway) -> None:
         if self._announced:
             logger.info("antivirus: %s: the new policy is in force", gateway.name)
+            if self._begun_with is not None and self._host.listens_by_policy:
+                warn_of_fixed(gateway.name, self._begun_with, gateway.proxy, FIXED)
+            self._host.witness.settled()
             return
-        self._announced = True
+        self._announced, self._begun_with = True, gateway.proxy
         # Some 100,000 objects of mitmproxy's stay for good: a full collection that walks them stalls the loop (90 ms).
         gc.collect()
         gc.freeze()
         bound = _listen_addresses()
-        self._host.announce(gateway.name, bound)
+        self._host.witness.ready(gateway.name, bound)
         listen = gateway.proxy.listen
         others = bound and str(listen) not in {f"{host}:{port}" for host, port in bound}
         if listen is not None and others and not self._host.listens_by_policy:
@@ -159,12 +167,14 @@ class AntivirusAddon:
             self._read()
         except _BAD_INPUT as error:
             raise exceptions.CommandError(str(error)) from error
-        self._in_force.open()
+        self._in_force.open(or_else=self._host.witness.settled)
 
     def _reload_by_signal(self) -> None:
+        self._host.witness.reloading()
         try:
             self.reload()
         except exceptions.CommandError as error:
+            self._host.witness.settled()
             logger.error("antivirus: the policy was not reloaded, the old one stays in force:\n%s", error)
 
     # --- mitmproxy's hooks

@@ -16,6 +16,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 
 from addons.visit import visits
+from inspection.host import Orders, Witness
 from policy.scalars import parse_duration
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,11 @@ class DrainAddon:
 
     name = "sluice-drain"
 
-    def __init__(self, cut: Callable[[], None]) -> None:
+    def __init__(self, cut: Callable[[], None], witness: Witness, reload: Callable[[], None]) -> None:
         self._cut = cut
+        self._witness = witness
+        self._reload = reload
+        self._attends = False
         self._signals: list[signal.Signals] = []
         self._drain: Drain | None = None
 
@@ -106,6 +110,9 @@ class DrainAddon:
             self._signals.append(signal.SIGINT)
         for number in self._signals:
             asyncio.get_running_loop().add_signal_handler(number, self.begin)
+        if not self._attends:
+            self._attends = True
+            self._witness.attend(Orders(self._begin_once, self._end_now, self._reload))
 
     def done(self) -> None:
         """Give the signals back to mitmproxy."""
@@ -118,4 +125,13 @@ class DrainAddon:
         if self._drain is None:
             server: Proxyserver | None = ctx.master.addons.get("proxyserver")
             self._drain = Drain(server, self._cut, ctx.master.shutdown)
+            self._witness.stopping()
         self._drain.begin(parse_duration(ctx.options.av_drain))
+
+    def _begin_once(self) -> None:
+        if self._drain is None:
+            self.begin()
+
+    def _end_now(self) -> None:
+        self._begin_once()
+        self.begin()

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inspection.host import CannotServe
 from policy.address import Address
 from policy.model import HttpProxy
 
+FIXED = ("listen", "tls", "server", "server_tls", "user")
+"""Items of an http-proxy that a reload does not change: they have become mitmproxy's options."""
+
 _OURS = frozenset({"av_policy", "av_proxy", "listen_host", "listen_port", "server"})
-
-
-class CannotServe(ValueError):
-    """The policy asks for what this cannot do (local fault, permanent). The text is for the administrator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,8 @@ configuration file is not read; standard output is left to the audit log, and wh
 from __future__ import annotations
 
 import asyncio
-import grp
-import logging
 import os
-import pwd
-import resource
 import signal
-import sys
 
 from mitmproxy import exceptions
 from mitmproxy.options import Options
@@ -22,7 +17,9 @@ from mitmproxy.tools.dump import DumpMaster
 
 from addons.antivirus import AntivirusAddon
 from addons.host import Host
-from addons.service import CannotServe, Service, choose_options
+from addons.service import Service, choose_options
+from inspection.host import CannotServe
+from inspection.process import allow_many_files, become, log_to_stderr
 
 BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 FAILED = 2
@@ -31,8 +28,8 @@ FAILED = 2
 async def serve(service: Service, host: Host) -> int:
     """Serve until a signal ends it; the process's exit status: 0, or 2 where it could not begin."""
     options = choose_options(service)
-    _log_to_stderr()
-    _allow_many_files()
+    log_to_stderr()
+    allow_many_files()
     addon = AntivirusAddon(host)
     master = _Master(service, addon)
     try:
@@ -72,15 +69,6 @@ class _Descent:
         become(self._user)
 
 
-def become(user: str) -> None:
-    """Be that user and nobody else, for good. Raises KeyError and OSError."""
-    entry = pwd.getpwnam(user)
-    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
-    os.setgroups([entry.pw_gid, *groups])
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
-
-
 def _listen_with_others(*, reuse_port: bool) -> None:
     """Let mitmproxy's servers have a longer queue than asyncio's 100, and an address that several processes share."""
 
@@ -90,20 +78,3 @@ def _listen_with_others(*, reuse_port: bool) -> None:
         return [await asyncio.start_server(self.handle_stream, address, port, backlog=BACKLOG, **more)]
 
     AsyncioServerInstance.listen = listen  # type: ignore[assignment,method-assign]  # TCP is all that we serve
-
-
-def _log_to_stderr() -> None:
-    """Ours from information on, mitmproxy's own from warnings on: a line for each connection is nobody's wish."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    root.setLevel(logging.WARNING)
-    root.addHandler(handler)
-    for ours in ("addons", "inspection", "scanners", "policy"):
-        logging.getLogger(ours).setLevel(logging.INFO)
-
-
-def _allow_many_files() -> None:
-    """As many descriptors as we may have: a connection takes two, and many systems begin with 1024 in all."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

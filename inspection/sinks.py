@@ -7,11 +7,13 @@ go on; a failure costs lines and is told, it never raises; a line that was torn 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -19,9 +21,48 @@ SYSLOG = "/dev/log"
 _PRIORITY = 3 * 8 + 6  # daemon.info, RFC 3164 section 4.1.1
 _PIPE_BUF = 4096  # as much as a pipe that polls writable takes without blocking (POSIX)
 _PATIENCE = 1000  # ms until `wait` is asked
+_LOOK = 0.005  # seconds between two attempts to take the turn
 
 Wait = Callable[[], bool]
 """Called while a sink cannot take more; False: give up."""
+
+
+_turns: int | None = None
+
+
+def take_turns(lock: int) -> None:
+    """From now on descriptors are written to in turn with other processes that have this lock, an open file, too: so
+    their lines stay whole, which a pipe grants only to lines below 4096 bytes. A record lock (fcntl(2)), for those
+    tell processes apart that share one open file, and end with their process."""
+    global _turns
+    _turns = lock
+
+
+@contextmanager
+def _turn(wait: Wait) -> Iterator[None]:
+    """Raises TimeoutError where somebody else holds it for too long."""
+    if (lock := _turns) is None:
+        yield
+        return
+    asked_at = time.monotonic()
+    while not _take(lock):
+        time.sleep(_LOOK)  # the audit's own thread
+        if time.monotonic() - asked_at > _PATIENCE / 1000:
+            asked_at = time.monotonic()
+            if not wait():
+                raise TimeoutError(0, "another process writes for too long")
+    try:
+        yield
+    finally:
+        fcntl.lockf(lock, fcntl.LOCK_UN)
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Sink(Protocol):
@@ -47,8 +88,9 @@ class DescriptorSink:
         data = (b"\n" if self._torn else b"") + b"".join(line + b"\n" for line in lines)
         sent = 0
         try:
-            while sent < len(data):
-                sent += self._write(data[sent : sent + _PIPE_BUF], wait)
+            with _turn(wait):
+                while sent < len(data):
+                    sent += self._write(data[sent : sent + _PIPE_BUF], wait)
         except OSError as error:
             rest = data[sent:]
             self._torn = data[:sent][-1:] not in (b"\n", b"") or (self._torn and sent == 0)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from addons.service import CannotServe, Service, choose_options
-from avsluice.run import choose_gateways
+from addons.service import Service, choose_options
+from avsluice.muster import choose_gateways
+from inspection.host import CannotServe
 from policy.model import HttpProxy, Policy
 
 ACL = {"doc-acl": [{"name": "ALL"}]}
@@ -22,15 +23,15 @@ def policy(http: dict[str, object], **more: object) -> Policy:
 def test_every_enabled_gateway_is_run() -> None:
     """Disabled ones are left out, and so is what --only does not name."""
     one = policy({"A": HTTP, "B": {**HTTP, "enabled": False}, "C": HTTP}, ftp_proxy={"F": {**FTP, "enabled": False}})
-    assert list(choose_gateways(one, [])) == ["A", "C"]
-    assert list(choose_gateways(one, ["http-proxy.C"])) == ["C"]
+    assert list(choose_gateways(one, [])) == ["http-proxy.A", "http-proxy.C"]
+    assert list(choose_gateways(one, ["http-proxy.C"])) == ["http-proxy.C"]
 
 
 @pytest.mark.parametrize(
     ("only", "words"),
     [
         ([], "ftp-proxy.F: enabled, but not built yet in this version; run the others with --only http-proxy.A"),
-        (["ftp-proxy.F"], "only http-proxy is"),
+        (["ftp-proxy.F"], "can be run"),
         (["http-proxy.B"], "http-proxy.B is disabled"),
         (["http-proxy.X"], "no gateway is called http-proxy.X"),
     ],
