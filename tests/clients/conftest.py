@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.browser import Chromium
 from tests.http.conftest import (
     authority,
     client_ca,
@@ -29,3 +34,10 @@ __all__ = [
     "slow_engine",
     "tls_origin",
 ]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """One browser for all tests; each has a context of its own."""
+    with Chromium() as browser:
+        yield browser

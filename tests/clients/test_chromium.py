@@ -27,13 +27,6 @@ pytestmark = pytest.mark.chromium
 EICAR = json.dumps(samples.EICAR.decode())
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """One browser for all tests; each has a context of its own."""
-    with Chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def proxy(gateway: Gateway) -> Proxy:
     """A gateway with the built-in engine."""
