@@ -18,16 +18,24 @@ import pytest
 from tests.clients import programs
 from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
+from tests.real.proftpd_server import find_proftpd
+from tests.real.vsftpd_server import find_vsftpd
+from tests.real.dovecot_server import find_dovecot
 
 SERVERS: dict[str, Callable[[], object]] = {
     "clamd": find_clamd,
     "c_icap": find_c_icap,
     "apt": programs.find_apt,
     "chromium": programs.find_chromium,
+    "dovecot": find_dovecot,
     "git": programs.find_git,
     "lftp": programs.find_lftp,
     "pip": programs.find_pip,
     "wget": programs.find_wget,
+    "vsftpd": find_vsftpd,
+    "proftpd": find_proftpd,
+    "tnftp": programs.find_tnftp,
+    "ncftp": programs.find_ncftp,
 }
 """Marker: what finds the server or client of that name, or nothing."""
 

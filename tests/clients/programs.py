@@ -75,6 +75,16 @@ def find_lftp() -> str | None:
     return shutil.which("lftp")
 
 
+def find_tnftp() -> str | None:
+    """tnftp, NetBSD's ftp."""
+    return shutil.which("tnftp")
+
+
+def find_ncftp() -> str | None:
+    """ncftpget, of ncftp."""
+    return shutil.which("ncftpget")
+
+
 def find_chromium() -> str | None:
     """Debian's Chromium."""
     return shutil.which("chromium")
