@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class SpoolRoom:
         self.max_object = max_object
         self.max_total = max_total
         self.used = 0
+        self._counting = threading.Lock()  # mails are read in threads
 
     def open(self) -> Spool:
         """An empty spool; the caller closes it."""
@@ -49,13 +51,15 @@ class SpoolRoom:
 
     def take(self, size: int) -> None:
         """Count `size` more bytes, or raise SpoolFull."""
-        if self.used + size > self.max_total:
-            raise SpoolFull(f"no room to spool: all objects together would exceed max-total {self.max_total}")
-        self.used += size
+        with self._counting:
+            if self.used + size > self.max_total:
+                raise SpoolFull(f"no room to spool: all objects together would exceed max-total {self.max_total}")
+            self.used += size
 
     def give_back(self, size: int) -> None:
         """The bytes of a closed spool are free again."""
-        self.used -= size
+        with self._counting:
+            self.used -= size
 
     def __repr__(self) -> str:
         return f"SpoolRoom({self.used} of {self.max_total} bytes in use)"
