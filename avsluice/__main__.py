@@ -22,6 +22,7 @@ COMMANDS = {
     "test": ("avsluice.scripted", "run scripted policy tests"),
     "scan": ("avsluice.scan", "ask the engines about files"),
     "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and up to what size"),
+    "quarantine": ("avsluice.quarantine", "list, show, release, export and delete what was kept back"),
     "schema": ("avsluice.schema", "print the JSON Schema of the policy file"),
 }
 """Command -> (module, one line of help)."""
