@@ -1,0 +1,288 @@
+"""The walk of one mail: divide it, have every document scanned, decide, keep what is to be kept.
+
+Rules of this file: it never raises but for cancellation; what goes wrong on our side is `error`, and that is deferred;
+the caller carries the outcome out in its own protocol's words and has it recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from inspection.audit import AuditRecord, DocumentEntry
+from inspection.checkpoint import Checkpoint
+from inspection.kept_mail import KeptMail
+from inspection.quarantine import QuarantineError
+from mailgw.division import Division, Document, divide
+from mailgw.envelope import Envelope
+from policy.decide_mail import decide_mail
+from policy.decision import Action, MailDecision, Reason
+from policy.facts import DocumentFacts, MailFacts
+from policy.model import MailProxy
+from policy.verdict import ScanReport, Status
+from scanners.antivirus import Antivirus
+from scanners.engine import Body
+from scanners.panel import check_document
+
+logger = logging.getLogger(__name__)
+
+_HEADER = 64 * 1024  # octets in which a Message-ID is looked for
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t\r\n]*(<[^<>\s]{1,900}>)", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailOutcome:
+    """What came out. `checked` False: nobody was asked, and the status means nothing. `quarantine` is the
+    id under which the mail is kept, on disk and synced; `form` takes the mail's place where documents were replaced,
+    None leaves it as it came. `detail` is for people."""
+
+    decision: MailDecision
+    checked: bool = True
+    reports: tuple[ScanReport, ...] = ()
+    documents: tuple[DocumentEntry, ...] = ()
+    message_id: str | None = None
+    quarantine: str | None = None
+    form: Body | None = None
+    detail: str = ""
+
+    @property
+    def virus(self) -> str | None:
+        """The first virus that an engine named."""
+        return next((r.virus for r in self.reports if r.virus), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    document: Document
+    status: Status
+    reports: tuple[ScanReport, ...]
+
+    @property
+    def virus(self) -> str | None:
+        return next((r.virus for r in self.reports if r.virus), None)
+
+
+async def inspect_mail[G: MailProxy](
+    checkpoint: Checkpoint[G], envelope: Envelope, mail: Body, *, kept: str | None = None
+) -> MailOutcome:
+    """Have a complete mail scanned by `envelope.engines`, then decide. `kept`: the quarantine's entry of an earlier
+    try of the same mail, which is not kept twice."""
+    message_id = find_message_id(mail)
+    if envelope.engines is None:
+        return MailOutcome(
+            decision=MailDecision(action=Action.ACCEPT, status=Status.SKIPPED), checked=False, message_id=message_id
+        )
+    try:
+        outcome = await _judge(checkpoint, envelope, mail)
+    except Exception as error:
+        logger.exception("the check of mail %s failed", envelope.id)
+        return _defer(MailOutcome(decision=_error(), message_id=message_id), f"the check failed: {error!r}")
+    outcome = replace(outcome, message_id=message_id)
+    if outcome.decision.quarantine:
+        return await _keep(checkpoint, envelope, mail, outcome, kept)
+    return outcome
+
+
+async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, mail: Body) -> MailOutcome:
+    proxy = checkpoint.proxy
+    engines = [checkpoint.antiviruses[name] for name in envelope.engines or ()]
+    division = await divide(mail, checkpoint.room)
+    try:
+        checked = [await _check(document, engines, proxy) for document in division.documents]
+        raw = await _check(division.raw, engines, proxy) if division.raw is not None else None
+        facts = _describe(envelope, mail, checked, raw)
+        decision = decide_mail(proxy, facts)
+        outcome = MailOutcome(
+            decision=decision,
+            reports=_merge_reports(checked, raw),
+            documents=_list_documents(checked, facts, decision),
+            detail="; ".join(division.findings),
+        )
+        return await _carry_out(outcome, division)
+    finally:
+        division.close()
+
+
+async def _carry_out(outcome: MailOutcome, division: Division) -> MailOutcome:
+    """What an accepted mail's decision asks of its octets."""
+    decision = outcome.decision
+    changes = decision.prefix_subject is not None or any(d.action is Action.REPLACE for d in decision.documents)
+    if decision.passes and changes:
+        # Delivering it unchanged would deliver the virus: until there is a rewriter, the client tries again.
+        return _defer(outcome, "documents cannot be replaced yet")
+    return outcome
+
+
+async def _check(document: Document, engines: Sequence[Antivirus], proxy: MailProxy) -> _Checked:
+    status, reports = await check_document(engines, document.body, proxy.merge)
+    if document.ambiguous and status not in (Status.FOUND, Status.ERROR):
+        status = Status.UNKNOWN
+    return _Checked(document, status, reports)
+
+
+def _describe(envelope: Envelope, mail: Body, checked: Sequence[_Checked], raw: _Checked | None) -> MailFacts:
+    """The facts for the policy. A virus that only the raw mail shows is in every document, for all we know."""
+    statuses = [c.status for c in checked]
+    everywhere = raw is not None and raw.status is Status.FOUND and Status.FOUND not in statuses
+    documents = tuple(
+        DocumentFacts(
+            status=Status.FOUND if everywhere else c.status,
+            virus=raw.virus if everywhere and raw is not None else c.virus,
+            content_type=c.document.content_type,
+            filename=c.document.filename,
+            size=c.document.body.size,
+            head=c.document.body.read(0, 4096),
+        )
+        for c in checked
+    )
+    return MailFacts(
+        client=envelope.client,
+        user=envelope.user,
+        server=envelope.server,
+        at=envelope.at,
+        direction=envelope.direction,
+        sender=envelope.sender,
+        recipients=envelope.recipients,
+        size=mail.size,
+        status=_raw_status(raw, statuses),
+        virus=raw.virus if raw is not None else None,
+        documents=documents,
+    )
+
+
+def _raw_status(raw: _Checked | None, statuses: Sequence[Status]) -> Status | None:
+    """The raw mail's part in the merge: `skipped` by its size says nothing where every document is free."""
+    if raw is None or (raw.status is Status.SKIPPED and statuses and set(statuses) == {Status.FREE}):
+        return None
+    return raw.status
+
+
+def _merge_reports(checked: Sequence[_Checked], raw: _Checked | None) -> tuple[ScanReport, ...]:
+    """The raw mail's reports, then those of documents that say more than `free`; at least one document's."""
+    reports = [*(raw.reports if raw else ())]
+    for c in checked:
+        reports += [r for r in c.reports if r.status is not Status.FREE]
+    return tuple(reports[:64]) or (checked[0].reports if checked else ())
+
+
+def _list_documents(checked: Sequence[_Checked], facts: MailFacts, decision: MailDecision) -> tuple[DocumentEntry, ...]:
+    actions: list[str | None] = [str(d.action) for d in decision.documents] or [None] * len(checked)
+    return tuple(
+        DocumentEntry(
+            part=c.document.part,
+            filename=c.document.filename,
+            content_type=c.document.content_type,
+            size=c.document.body.size,
+            status=fact.status,
+            virus=fact.virus,
+            action=action,
+        )
+        for c, fact, action in zip(checked, facts.documents, actions, strict=True)
+    )
+
+
+async def _keep[G: MailProxy](
+    checkpoint: Checkpoint[G], envelope: Envelope, mail: Body, outcome: MailOutcome, kept: str | None
+) -> MailOutcome:
+    if kept is not None:
+        return replace(outcome, quarantine=kept)
+    if checkpoint.quarantine is None:
+        return _defer(outcome, "there is no quarantine")
+    try:
+        await checkpoint.quarantine.keep(envelope.id, mail, _metadata(checkpoint.name, envelope, outcome))
+    except QuarantineError as error:
+        logger.error("mail %s could not be kept in the quarantine: %s", envelope.id, error)
+        return _defer(outcome, "it could not be kept in the quarantine")
+    return replace(outcome, quarantine=envelope.id)
+
+
+def _metadata(proxy: str, envelope: Envelope, outcome: MailOutcome) -> dict[str, object]:
+    decision = outcome.decision
+    return KeptMail(
+        proxy=proxy,
+        session=envelope.session,
+        client=envelope.client,
+        server=envelope.server,
+        user=envelope.user,
+        direction=envelope.direction,
+        helo=envelope.helo,
+        sender=envelope.sender,
+        recipients=envelope.recipients,
+        mail_options=envelope.mail_options,
+        copy_to=decision.copy_to,
+        message_id=outcome.message_id,
+        status=decision.status,
+        virus=outcome.virus,
+        documents=outcome.documents,
+        acl=decision.acl,
+        document_acls=tuple(dict.fromkeys(d.acl for d in decision.documents if d.acl)),
+        action=str(decision.action),
+    ).as_metadata()
+
+
+def _defer(outcome: MailOutcome, why: str) -> MailOutcome:
+    """We could not do what the policy says (local fault, temporary): the client tries again."""
+    decision = replace(
+        outcome.decision, action=Action.DEFER, reason=Reason.ANTIVIRUS_ERROR, copy_to=(), reply=None, quarantine=False
+    )
+    return replace(outcome, decision=decision, detail="; ".join(word for word in (outcome.detail, why) if word))
+
+
+def _error() -> MailDecision:
+    return MailDecision(action=Action.DEFER, reason=Reason.ANTIVIRUS_ERROR, status=Status.ERROR)
+
+
+def find_message_id(mail: Body) -> str | None:
+    """The header's Message-ID, if it has a well-formed one near its beginning."""
+    head = mail.read(0, _HEADER)
+    end = head.find(b"\r\n\r\n")
+    found = _MESSAGE_ID.search(head[: end if end >= 0 else len(head)])
+    return found[1].decode("utf-8", "replace") if found else None
+
+
+def make_record(
+    proxy: str,
+    envelope: Envelope,
+    mail: Body,
+    outcome: MailOutcome,
+    *,
+    action: Action | None = None,
+    reason: Reason | None = None,
+    ms: float = 0.0,
+) -> AuditRecord:
+    """The audit record of a mail that is done with. `action` and `reason` say what became of it, where that is not
+    what was decided: the next hop, or the client, had a word in it."""
+    decision = outcome.decision
+    return AuditRecord(
+        time=datetime.now(UTC),
+        event="mail",
+        proxy=proxy,
+        session=envelope.session,
+        id=envelope.id,
+        client=envelope.client,
+        server=envelope.server,
+        user=envelope.user,
+        direction=envelope.direction,
+        object=outcome.message_id,
+        content_type="message/rfc822",
+        size=mail.size,
+        sha256=mail.sha256,
+        status=decision.status if outcome.checked else None,
+        virus=outcome.virus,
+        engines=outcome.reports,
+        documents=outcome.documents,
+        acl=decision.acl,
+        action=str(action or _what_was_done(decision)),
+        reason=reason or decision.reason,
+        quarantine=outcome.quarantine,
+        ms=ms,
+    )
+
+
+def _what_was_done(decision: MailDecision) -> Action:
+    """`replace` is said of a mail that was delivered with a document replaced."""
+    replaced = decision.passes and any(d.action is Action.REPLACE for d in decision.documents)
+    return Action.REPLACE if replaced else decision.action

@@ -1,0 +1,464 @@
+"""One client's session, beside one connection to the next hop.
+
+Rules of this file: every command is understood before it goes on, and answered in the order in which it came; the next
+hop's answers are the client's; logins pass through and leave no trace; STARTTLS and mails are ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
+from mailgw.envelope import Envelope
+from mailgw.smtp.capabilities import Terms, filter_ehlo, may_use
+from mailgw.smtp.commands import (
+    MAX_AUTH,
+    MAX_COMMAND,
+    MAX_DISCARDED,
+    BadCommand,
+    Command,
+    LineTooLong,
+    Path,
+    parse_bdat,
+    parse_command,
+    parse_mail,
+    parse_rcpt,
+    parse_size,
+    take_line,
+)
+from mailgw.smtp.intake import Intake
+from mailgw.smtp.mail import Mail
+from mailgw.smtp.next_hop import NextHop, NextHopGone, open_next_hop
+from mailgw.smtp.replies import Reply
+from mailgw.smtp.site import SmtpSite
+from mailgw.smtp.transaction import Stage, Transaction
+
+logger = logging.getLogger(__name__)
+
+MAX_ERRORS = 20  # commands of one session that make no sense
+MAX_RECIPIENTS = 10_000
+_CLOSE_WITHIN = 5.0
+_RELAYED = frozenset({"NOOP", "VRFY", "EXPN", "HELP"})
+_REFUSED = frozenset({"ETRN", "TURN", "ATRN", "BURL", "XCLIENT", "SEND", "SOML", "SAML", "LHLO"})
+_UNTIL_GREETED = frozenset({"EHLO", "HELO", "NOOP", "RSET", "QUIT"})
+
+GOOD_BYE = Reply.make(221, "2.0.0", "bye")
+SHUTTING_DOWN = Reply.make(421, "4.3.2", "shutting down, try again later")
+NO_NEXT_HOP = Reply.make(421, "4.4.1", "the next hop cannot be reached, try again later")
+TOO_SLOW = Reply.make(421, "4.4.2", "timeout exceeded")
+TOO_MANY_ERRORS = Reply.make(421, "4.7.0", "too many errors")
+BROKEN = Reply.make(421, "4.3.0", "internal error, try again later")
+
+
+class Door(Protocol):
+    """What a session knows of its gateway."""
+
+    @property
+    def site(self) -> SmtpSite | None:
+        """The policy in force."""
+
+    @property
+    def draining(self) -> bool:
+        """No new mail is begun."""
+
+
+class Session:
+    """`name` stands in records. `peer` "" is a Unix socket's."""
+
+    def __init__(self, channel: Channel, door: Door, site: SmtpSite, name: str, peer: str) -> None:
+        self.channel = channel
+        self.name = name
+        self.peer = peer
+        self.client: str | None = peer or None
+        self.transaction = Transaction()
+        self._door, self._site = door, site
+        self._limits = site.proxy.limits
+        self._hop: NextHop | None = None
+        self._helo: str | None = None
+        self._options: tuple[str, ...] = ()
+        self._offer: frozenset[str] = frozenset()
+        self._greeted = True
+        self._authenticated = False
+        self._errors = 0
+        self._intake: Intake | None = None
+        self._mail_site = site
+        self._idle = False
+        self._over = False
+        self._answers: dict[str, Callable[[Command], Awaitable[Reply | None]]] = {
+            "EHLO": self._ehlo,
+            "HELO": self._helo_,
+            "MAIL": self._mail,
+            "RCPT": self._rcpt,
+            "DATA": self._data,
+            "BDAT": self._bdat,
+            "RSET": self._rset,
+            "QUIT": self._quit,
+            "AUTH": self._auth,
+            "STARTTLS": self._starttls,
+            "XFORWARD": self._xforward,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name}, {self.transaction.stage}, {self._hop!r}, {self.channel!r}>"
+
+    # --- the whole of it
+
+    async def run(self) -> None:
+        """From the first octet to the last. Never raises but for cancellation."""
+        try:
+            await self._converse()
+        except PeerSilent:
+            self._say(TOO_SLOW)
+        except PeerGone as gone:
+            logger.info("session %s: %s", self.name, gone)
+        except NextHopGone as gone:
+            logger.warning("session %s: next hop: %s", self.name, gone)
+            self._say(gone.reply if gone.reply and gone.reply.code == 421 else NO_NEXT_HOP)
+        except Exception:
+            logger.exception("session %s broke", self.name)
+            self._say(BROKEN)
+        finally:
+            self._drop_intake()
+            if self._hop is not None:
+                self._hop.channel.disturbed = None
+                await self._hop.quit()
+            await self.channel.finish(_CLOSE_WITHIN)
+
+    async def _converse(self) -> None:
+        await self._secure_at_once()
+        try:
+            self._hop, greeting = await open_next_hop(self._site.route)
+        except NextHopGone as gone:
+            self._say(gone.reply or NO_NEXT_HOP)
+            return
+        self._hop.channel.disturbed = self._notice_next_hop
+        self._say(greeting)
+        while not self._over:
+            line = await self._read_line()
+            if line is None:
+                return
+            reply = await self._obey(line)
+            if reply is not None:
+                self._say(reply)
+            await self.channel.drain(self._limits.stall)
+            self._decide_end(reply)
+
+    async def _secure_at_once(self) -> None:
+        if self._site.proxy.tls.mode == "implicit" and self._site.tls is not None:
+            await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+
+    def _decide_end(self, reply: Reply | None) -> None:
+        if self._over or (reply is not None and reply.code == 421):
+            self._over = True
+        elif self._hop is None or self._hop.over:
+            raise NextHopGone("it has closed")
+        elif self._errors >= MAX_ERRORS:
+            self._bid_farewell(TOO_MANY_ERRORS)
+        elif self._door.draining and self.transaction.stage is Stage.NONE:
+            self._bid_farewell(SHUTTING_DOWN)
+
+    def _bid_farewell(self, reply: Reply) -> None:
+        self._say(reply)
+        self._over = True
+
+    def _say(self, reply: Reply) -> None:
+        self.channel.write(reply.wire())
+
+    # --- from outside
+
+    def drain(self) -> None:
+        """End now if no mail is begun, else behind it."""
+        if self._idle and self.transaction.stage is Stage.NONE and not self._over:
+            self._bid_farewell(SHUTTING_DOWN)
+            self.channel.hang_up()
+
+    def close(self) -> None:
+        """End at once; the next hop has no half mail."""
+        self._over = True
+        self.channel.abort()
+        if self._hop is not None:
+            self._hop.abort()
+
+    def _notice_next_hop(self) -> None:
+        """The next hop speaks, or closes, unasked: while the client says nothing it is told so at once."""
+        if not self._idle or self._over or self._hop is None:
+            return
+        try:
+            self._hop.check_quiet()
+        except NextHopGone as gone:
+            self._bid_farewell(gone.reply if gone.reply and gone.reply.code == 421 else NO_NEXT_HOP)
+            self.channel.hang_up()
+
+    # --- lines
+
+    async def _read_line(self) -> bytes | None:
+        """The next line with its end, one that is too long without; None at the client's end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self._limits.header if self.channel.inbox else self._limits.idle)
+        begun, dropped = bool(self.channel.inbox), 0
+        while True:
+            try:
+                line = take_line(self.channel.inbox, MAX_AUTH)
+                if line is not None:
+                    return b"" if dropped else line
+            except LineTooLong:
+                dropped += len(self.channel.inbox)
+                self.channel.inbox.clear()
+                if dropped > MAX_DISCARDED:
+                    raise PeerGone("a line without end") from None
+            self._idle = not begun
+            try:
+                if not await self.channel.more(deadline - loop.time()):
+                    return None
+            finally:
+                self._idle = False
+            if not begun:
+                begun, deadline = True, loop.time() + self._limits.header
+
+    async def _obey(self, line: bytes) -> Reply | None:
+        try:
+            if not line:
+                raise BadCommand(500, "5.5.2", "line too long")
+            command = parse_command(line)
+            if len(line) > MAX_COMMAND and command.verb != "AUTH":
+                raise BadCommand(500, "5.5.2", "line too long")
+            return await self._answer(command)
+        except BadCommand as bad:
+            self._errors += 1
+            return Reply.make(bad.code, bad.enhanced, bad.text)
+
+    async def _answer(self, command: Command) -> Reply | None:
+        verb = command.verb
+        if not self._greeted and verb not in _UNTIL_GREETED:
+            raise BadCommand(503, "5.5.1", "say EHLO first")
+        if verb != "BDAT":  # whose octets must be read before it is refused
+            self._check_order(verb)
+        if verb in _RELAYED:
+            return await self.hop.ask(command.line)
+        answer = self._answers.get(verb)
+        if answer is not None:
+            return await answer(command)
+        if verb in _REFUSED:
+            raise BadCommand(502, "5.5.1", "command not implemented")
+        raise BadCommand(500, "5.5.2", "command not recognized")
+
+    def _check_order(self, verb: str) -> None:
+        refusal = self.transaction.refuse(verb)
+        if refusal is not None:
+            raise BadCommand(refusal.code, refusal.enhanced, refusal.text)
+
+    @property
+    def hop(self) -> NextHop:
+        """The next hop, which every command needs."""
+        if self._hop is None:
+            raise NextHopGone("there is none")
+        return self._hop
+
+    # --- commands
+
+    async def _ehlo(self, command: Command) -> Reply:
+        reply = await self._greet(command)
+        if not reply.good:
+            return reply
+        tls = self._site.proxy.tls.mode == "starttls"
+        terms = Terms(
+            max_size=self._site.checkpoint.room.max_object,
+            starttls=tls and not self.channel.secure,
+            auth=self.channel.secure or not tls,
+            trusted=self._is_trusted(),
+        )
+        offer = filter_ehlo(reply, terms)
+        self._offer = offer.keywords
+        return offer.reply
+
+    async def _helo_(self, command: Command) -> Reply:
+        self._offer = frozenset()
+        return await self._greet(command)
+
+    async def _greet(self, command: Command) -> Reply:
+        if not command.argument:
+            raise BadCommand(501, "5.5.4", f"syntax: {command.verb} hostname")
+        reply = await self.hop.ask(command.line)
+        if reply.good:
+            self._forget_mail()
+            self._greeted = True
+            self._helo = command.argument.decode("utf-8", "replace")
+        return reply
+
+    async def _mail(self, command: Command) -> Reply:
+        path = parse_mail(command.argument)
+        if parse_size(path.parameters) > self._site.checkpoint.room.max_object:
+            return Reply.make(552, "5.3.4", "message size exceeds the limit")
+        reply = await self.hop.ask(command.line)
+        if reply.good:
+            self.transaction.accept_sender(path.address)
+            self._options = _list_options(path)
+        return reply
+
+    async def _rcpt(self, command: Command) -> Reply:
+        path = parse_rcpt(command.argument)
+        if not path.address:
+            raise BadCommand(501, "5.1.3", "no recipient")
+        if len(self.transaction.recipients) >= MAX_RECIPIENTS:
+            return Reply.make(452, "4.5.3", "too many recipients")
+        reply = await self.hop.ask(command.line)
+        if reply.good:
+            self.transaction.accept_recipient(path.address)
+        return reply
+
+    async def _rset(self, command: Command) -> Reply:
+        reply = await self.hop.ask(b"RSET")
+        if reply.good:
+            self._forget_mail()
+        return reply
+
+    async def _quit(self, command: Command) -> Reply:
+        self._over = True
+        self._forget_mail()
+        try:
+            reply = await self.hop.ask(b"QUIT")
+        except NextHopGone:
+            return GOOD_BYE
+        self.hop.over = True
+        return reply
+
+    async def _auth(self, command: Command) -> Reply:
+        if self._site.proxy.tls.mode == "starttls" and not self.channel.secure:
+            raise BadCommand(530, "5.7.0", "say STARTTLS first")
+        if "AUTH" not in self._offer:
+            raise BadCommand(502, "5.5.1", "command not implemented")
+        if not may_use(command.argument.split(b" ")[0].decode("ascii", "replace")):
+            raise BadCommand(504, "5.5.4", "this mechanism cannot be relayed")
+        reply = await self.hop.ask(command.line)
+        while reply.code == 334:
+            self._say(reply)
+            line = await self._read_line()
+            if line is None:
+                raise PeerGone("the client left amid its login")
+            # What is no line of a login cancels it (RFC 4954, 4).
+            reply = await self.hop.ask(line[:-2] if line.endswith(b"\r\n") and b"\r" not in line[:-2] else b"*")
+        self._authenticated = self._authenticated or reply.good
+        return reply
+
+    async def _starttls(self, command: Command) -> Reply | None:
+        if self._site.proxy.tls.mode != "starttls" or self._site.tls is None:
+            raise BadCommand(502, "5.5.1", "command not implemented")
+        if self.channel.secure or self._authenticated:
+            raise BadCommand(503, "5.5.1", "not now")
+        if command.argument:
+            raise BadCommand(501, "5.5.4", "syntax: STARTTLS")
+        if self.channel.inbox:
+            raise StartTlsFault("octets in the clear behind STARTTLS")
+        self._say(Reply.make(220, "2.0.0", "ready to start TLS"))
+        await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        self._greeted, self._helo, self._offer = False, None, frozenset()
+        return None
+
+    async def _xforward(self, command: Command) -> Reply:
+        if "XFORWARD" not in self._offer:
+            raise BadCommand(502, "5.5.1", "command not implemented")
+        reply = await self.hop.ask(command.line)
+        if reply.good:
+            self.client = _forwarded_client(command.argument) or self.client
+        return reply
+
+    def _is_trusted(self) -> bool:
+        """Only who is on this machine may speak for others: the policy knows no other word for it."""
+        return not self.peer or ipaddress.ip_address(self.peer.partition("%")[0]).is_loopback
+
+    # --- mails
+
+    async def _data(self, command: Command) -> Reply:
+        if command.argument:
+            raise BadCommand(501, "5.5.4", "syntax: DATA")
+        self.hop.check_quiet()
+        intake = self._begin_intake()
+        self._say(Reply.make(354, "", "end data with <CR><LF>.<CR><LF>"))
+        await intake.read_data(self.channel, self._limits.stall)
+        return await self._settle(intake, chunked=False)
+
+    async def _bdat(self, command: Command) -> Reply:
+        try:
+            chunk = parse_bdat(command.argument)
+        except BadCommand as bad:
+            self._over = True  # nobody knows where its octets end
+            return Reply.make(bad.code, bad.enhanced, bad.text)
+        if chunk.size > self._site.checkpoint.room.max_object:
+            self._over = True
+            return Reply.make(552, "5.3.4", "message size exceeds the limit")
+        refusal = self.transaction.refuse("BDAT")
+        if refusal is not None or "CHUNKING" not in self._offer:
+            await self._discard(chunk.size)
+            self._errors += 1
+            if refusal is None:
+                return Reply.make(502, "5.5.1", "command not implemented")
+            return Reply.make(refusal.code, refusal.enhanced, refusal.text)
+        intake = self._intake or self._begin_intake()
+        self.transaction.begin_chunks()
+        await intake.read_chunk(self.channel, chunk.size, self._limits.stall)
+        if chunk.last or intake.fault is not None:
+            return await self._settle(intake, chunked=True)
+        return Reply.make(250, "2.0.0", f"{chunk.size} octets received")
+
+    async def _discard(self, size: int) -> None:
+        while size:
+            dropped = len(self.channel.inbox[:size])
+            del self.channel.inbox[:dropped]
+            size -= dropped
+            if size and not await self.channel.more(self._limits.stall):
+                raise PeerGone("the client left amid a chunk")
+
+    def _begin_intake(self) -> Intake:
+        """The mail is checked by the policy that is in force when its first octet may come."""
+        self._mail_site = self._door.site or self._site
+        self._mail_site.checkpoint.enter(self)
+        self._intake = Intake(self._mail_site.checkpoint.room)
+        return self._intake
+
+    async def _settle(self, intake: Intake, *, chunked: bool) -> Reply:
+        envelope = Envelope(
+            session=self.name,
+            client=self.client,
+            server=str(self.hop.address),
+            helo=self._helo,
+            sender=self.transaction.sender,
+            recipients=tuple(self.transaction.recipients),
+            mail_options=self._options,
+            engines=self._mail_site.engines,
+        )
+        mail = Mail(self._mail_site, self.channel, self.hop, envelope, intake, self._offer, chunked)
+        try:
+            return await mail.settle()
+        finally:
+            self._forget_mail()
+
+    def _forget_mail(self) -> None:
+        self._drop_intake()
+        self._options = ()
+        self.transaction.reset()
+
+    def _drop_intake(self) -> None:
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
+            self._mail_site.checkpoint.leave(self)
+
+
+def _list_options(path: Path) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" if value else name for name, value in path.parameters.items() if name != "AUTH")
+
+
+def _forwarded_client(argument: bytes) -> str | None:
+    """XFORWARD's ADDR, where it is an address (Postfix, XFORWARD_README)."""
+    for word in argument.decode("ascii", "replace").split():
+        name, _, value = word.partition("=")
+        if name.upper() == "ADDR":
+            try:
+                return str(ipaddress.ip_address(value.removeprefix("IPV6:").removeprefix("ipv6:")))
+            except ValueError:
+                return None
+    return None
