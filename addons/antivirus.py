@@ -79,10 +79,12 @@ class AntivirusAddon:
         loader.add_option("av_policy", str, "", "The policy file; empty: the policy that ships with Sluice.")
         loader.add_option("av_proxy", str, "", "Which http-proxy of the policy, where several are enabled.")
         loader.add_option("av_block_page", str, "", "A block page of yours (HTML); empty: the shipped one.")
-        loader.add_option("av_fast_hooks", bool, True, "Remember which addons listen to what; false: ask all, always.")
+        loader.add_option("av_fast_hooks", bool, True, "Shorter ways through mitmproxy; false: its own, all of them.")
 
     def configure(self, updated: set[str]) -> None:
         """Read the policy anew where an option of ours changed. A bad one is refused and the old one stays."""
+        if self._hooks is not None:
+            self._hooks.forget()
         if self._running and "av_fast_hooks" in updated:
             self._choose_dispatch()
         if self._in_force is None or not updated & _OPTIONS:

@@ -1,8 +1,9 @@
 """mitmproxy's way from an event to the addons, remembered instead of searched anew at every event.
 
 Rules of this file: the same addons are called in the same order and with the same rules as by
-`AddonManager.trigger_event`; whatever adds or removes an addon empties the table; a mitmproxy whose manager is not the
-one that this was written against keeps its own way.
+`AddonManager.trigger_event`, but for those that would look and leave (`addons.resting_addons`); whatever adds or
+removes an addon, or changes an option, empties the table; a mitmproxy whose manager is not the one that this was
+written against keeps its own way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 from mitmproxy import exceptions, hooks, version
 from mitmproxy.addonmanager import AddonManager, safecall
+
+from addons import shortcuts
+from addons.resting_addons import rests
 
 # Whose AddonManager was read and compared with, rule by rule.
 KNOWN_VERSIONS = ("12.2.",)
@@ -42,6 +46,7 @@ class HookTable:
     def install(self) -> None:
         """Take over. The manager's own methods stay what they are; the object gets others."""
         self._groups.clear()
+        shortcuts.install()
         vars(self._manager).update(
             trigger_event=self.trigger_event,
             register=self._then_forget(AddonManager.register),
@@ -50,8 +55,13 @@ class HookTable:
 
     def remove(self) -> None:
         """Give the manager its own way back."""
+        shortcuts.remove()
         for name in ("trigger_event", "register", "remove"):
             vars(self._manager).pop(name, None)
+
+    def forget(self) -> None:
+        """To be called when options have changed: who rests may not rest any more."""
+        self._groups.clear()
 
     def _then_forget(self, method: Callable[[AddonManager, object], object]) -> Callable[[object], object]:
         def change(addon: object) -> object:
@@ -94,9 +104,11 @@ class HookTable:
 
     def _functions(self, addon: object, event: hooks.Hook) -> Iterator[Callable[..., Any]]:
         """What is no function and no module is an error at each event, as in mitmproxy."""
+        options = self._manager.master.options
         try:
-            for _holder, function in self._manager._iter_hooks(addon, event):
-                yield function
+            for holder, function in self._manager._iter_hooks(addon, event):
+                if not rests(holder, event.name, options):
+                    yield function
         except exceptions.AddonManagerError as error:
             yield partial(_fail, str(error))
 

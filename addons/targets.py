@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,6 +28,7 @@ def find_refusal(host: str, port: int, own: Iterable[tuple[str, int]]) -> str | 
     return None
 
 
+@lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address | None:
     """The address that a text is, also in the old spellings (`127.1`, `0x7f000001`, `2130706433`), or None."""
     try:

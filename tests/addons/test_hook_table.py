@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from mitmproxy import exceptions, hooks
 from mitmproxy.addonmanager import AddonManager
-from mitmproxy.test import taddons
+from mitmproxy.addons import anticache
+from mitmproxy.proxy.layers.http import HttpRequestHook
+from mitmproxy.test import taddons, tflow
 
+from addons import shortcuts
 from addons.hook_table import HookTable
 
 Event = hooks.UpdateHook
@@ -48,9 +51,10 @@ class Odd:
 
 
 @pytest.fixture
-def manager() -> Iterator[AddonManager]:
+async def manager() -> AsyncIterator[AddonManager]:
     with taddons.context() as context:
         yield context.master.addons
+    shortcuts.remove()
 
 
 def _fail() -> None:
@@ -146,3 +150,19 @@ async def test_an_addon_that_does_not_load_changes_nothing(manager: AddonManager
 def test_only_a_known_mitmproxy_is_helped(version: str, fits: bool) -> None:
     """One whose addon manager nobody compared with keeps its own way."""
     assert HookTable.fits(version) is fits
+
+
+async def test_who_rested_is_called_once_the_table_was_emptied(manager: AddonManager) -> None:
+    """An option that changes sets its addon to work, from the next event on."""
+    flow = tflow.tflow()
+    flow.request.headers["if-none-match"] = "x"
+    manager.add(anticache.AntiCache())
+    table = HookTable(manager)
+    table.install()
+    await manager.trigger_event(HttpRequestHook(flow))
+    assert "if-none-match" in flow.request.headers
+    manager.master.options.anticache = True
+    table.forget()
+    await manager.trigger_event(HttpRequestHook(flow))
+    table.remove()
+    assert "if-none-match" not in flow.request.headers
