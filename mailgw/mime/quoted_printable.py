@@ -1,0 +1,85 @@
+"""Quoted-printable as readers decode it.
+
+Rules of this file: pieces in, pieces out; no more than a piece and a line's end are held; nothing raises.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+
+_ESCAPE = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
+_BROKEN = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+_BROKEN_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n)")
+_TRAILING = re.compile(rb"[ \t]+(?=\r?\n)")
+_SOFT_BLANKS = re.compile(rb"=[ \t]+(?=\r?\n)")
+# Cut where neither an escape nor blanks before a line end are divided.
+_TAIL = re.compile(rb"(?:=[0-9A-Fa-f]?|=?[ \t]*\r?)\Z")
+_LONGEST_TAIL = 1024
+
+
+class QuotedPrintableCheck:
+    """Sees the encoded pieces go by; `strict` at the end says whether every escape is one."""
+
+    def __init__(self) -> None:
+        self.strict = True
+        self._tail = b""
+
+    def see(self, piece: bytes) -> None:
+        """One more piece."""
+        text = self._tail + piece
+        cut = _whole(text)
+        self._tail = text[cut:]
+        if self.strict and _BROKEN.search(text[:cut]):
+            self.strict = False
+
+
+def decode(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """RFC 2045 6.7: blanks at a line's end are dropped; what is no escape stands for itself."""
+    for text in _wholes(pieces):
+        yield binascii.a2b_qp(_escape_broken(_TRAILING.sub(b"", _SOFT_BLANKS.sub(b"=", text))))
+
+
+def decode_with_blanks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """As `decode`, with the blanks at the ends of lines."""
+    for text in _wholes(pieces):
+        yield binascii.a2b_qp(_escape_broken(_SOFT_BLANKS.sub(b"=", text)))
+
+
+def decode_without_broken(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """As `decode`, without the equals signs that begin no escape."""
+    for text in _wholes(pieces):
+        yield binascii.a2b_qp(_BROKEN_ESCAPE.sub(b"", _SOFT_BLANKS.sub(b"=", text)))
+
+
+def has_escapes(head: bytes) -> bool:
+    """True where a text would be another, were it quoted-printable."""
+    return _ESCAPE.search(head) is not None
+
+
+def has_trailing_blanks(piece: bytes) -> bool:
+    """True where readers may differ about blanks."""
+    return _TRAILING.search(piece) is not None
+
+
+def _escape_broken(text: bytes) -> bytes:
+    # The C decoder skips to the next line where a bare CR follows, and does other things that no reader does.
+    return _BROKEN_ESCAPE.sub(b"=3D", text)
+
+
+def _wholes(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    tail = b""
+    for piece in pieces:
+        text = tail + piece
+        cut = _whole(text)
+        yield text[:cut]
+        tail = text[cut:]
+    if tail:
+        yield tail.rstrip(b"=") if tail.startswith(b"=") and not tail[1:].strip() else tail
+
+
+def _whole(text: bytes) -> int:
+    """Where a piece may be cut."""
+    match = _TAIL.search(text, max(0, len(text) - _LONGEST_TAIL))
+    return match.start() if match else len(text)

@@ -1,0 +1,193 @@
+"""A leaf as one reader or another decodes it.
+
+Rules of this file: the first view is what RFC 2045 says; a further view is kept only where its bytes differ; what is
+decoded goes to spools, piece by piece; whoever made the shelf closes it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from inspection.spool import Spool, SpoolRoom
+from mailgw.mime import base64_text, quoted_printable, text_blocks
+from mailgw.mime.rules import Findings, Rule
+from mailgw.mime.window import Readable, Window
+
+_HEAD = 4096
+_MOST_BLOCKS = 50
+_LINE_LIMIT = 1 << 16
+_OVERLAP = 128
+# What a text shows only once it is decoded: the bytes of its letters are not ASCII's, or shifts stand between them.
+_TRANSCODED = (
+    *("utf-7", "utf-16", "utf-32", "hz", "iso2022"),
+    *("cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One reading of a leaf."""
+
+    name: str
+    body: Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Where a leaf lies, and what it says of itself."""
+
+    window: Window
+    start: int
+    end: int
+    part: str
+    type: str
+    encoding: str
+    charset: str
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Opens spools, and closes them all."""
+
+    room: SpoolRoom
+    spools: list[Spool] = field(default_factory=list)
+
+    def store(self, pieces: Iterable[bytes]) -> Spool:
+        """The pieces in a finished spool. Raises SpoolFull, OSError."""
+        spool = self.room.open()
+        self.spools.append(spool)
+        for piece in pieces:
+            if piece:
+                spool.append(piece)
+        spool.finish()
+        return spool
+
+    def drop(self, spool: Spool) -> None:
+        """A view that was seen before."""
+        self.spools.remove(spool)
+        spool.close()
+
+    def close(self) -> None:
+        """Everything is let go."""
+        for spool in self.spools:
+            spool.close()
+        self.spools.clear()
+
+
+class LeafViews:
+    """The views of one leaf, in `views` once `read` has run."""
+
+    def __init__(self, leaf: Encoded, shelf: Shelf, findings: Findings) -> None:
+        self._leaf = leaf
+        self._shelf = shelf
+        self._findings = findings
+        self.views: list[View] = []
+
+    def read(self) -> list[View]:
+        """Decodes. Raises SpoolFull, OSError."""
+        readings: dict[str, Callable[[], None]] = {
+            "base64": self._read_base64,
+            "quoted-printable": self._read_quoted_printable,
+        }
+        readings.get(self._leaf.encoding, self._read_plain)()
+        main = self.views[0].body
+        if self._leaf.type.startswith("text/"):
+            self._add_charset(main)
+        for name, pieces in _find_blocks(main):
+            self._add(name, pieces)
+        return self.views
+
+    def _pieces(self) -> Iterator[bytes]:
+        return self._leaf.window.chunks(self._leaf.start, self._leaf.end)
+
+    def _add(self, name: str, pieces: Iterable[bytes]) -> None:
+        spool = self._shelf.store(pieces)
+        if self.views and (not spool.size or any(spool.sha256 == view.body.sha256 for view in self.views)):
+            self._shelf.drop(spool)
+        else:
+            self.views.append(View(name, spool))
+
+    def _read_base64(self) -> None:
+        check = base64_text.Base64Check()
+        self._add("", base64_text.decode(_watch(self._pieces(), check.see)))
+        if not check.strict:
+            self._findings.add(Rule.BASE64, self._leaf.part, "other characters, or padding, within base64")
+            for name, decode in base64_text.LENIENT.items():
+                self._add(name, decode(self._pieces()))
+            self._add("raw", self._pieces())
+
+    def _read_quoted_printable(self) -> None:
+        check = quoted_printable.QuotedPrintableCheck()
+        self._add("", quoted_printable.decode(_watch(self._pieces(), check.see)))
+        if not check.strict:
+            self._findings.add(Rule.QUOTED_PRINTABLE, self._leaf.part, "an escape that is none")
+            self._add("quoted-printable-dropped", quoted_printable.decode_without_broken(self._pieces()))
+            self._add("raw", self._pieces())
+        if any(map(quoted_printable.has_trailing_blanks, self._pieces())):
+            self._add("quoted-printable-blanks", quoted_printable.decode_with_blanks(self._pieces()))
+
+    def _read_plain(self) -> None:
+        self._add("", self._pieces())
+        head = self._leaf.window.read(self._leaf.start, min(self._leaf.end, self._leaf.start + _HEAD))
+        if base64_text.looks_like_base64(head):
+            self._add("base64", base64_text.decode(self._pieces()))
+            self._add("base64-restarted", base64_text.decode_restarted(self._pieces()))
+        if any(map(quoted_printable.has_escapes, self._pieces())):
+            self._add("quoted-printable", quoted_printable.decode(self._pieces()))
+
+    def _add_charset(self, main: Spool) -> None:
+        try:
+            name = codecs.lookup(self._leaf.charset).name if self._leaf.charset else ""
+        except (LookupError, ValueError):
+            return
+        if name.startswith(_TRANSCODED):
+            self._add(f"charset-{name}", _transcode(_spooled(main), name))
+
+
+def _transcode(pieces: Iterable[bytes], charset: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(charset)("replace")
+    for piece in pieces:
+        yield decoder.decode(piece).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def _watch(pieces: Iterable[bytes], see: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        see(piece)
+        yield piece
+
+
+def _spooled(body: Readable) -> Iterator[bytes]:
+    return Window(body).chunks(0, body.size)
+
+
+def _find_blocks(body: Spool) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Each block of a text: the name of its view, and its bytes. A block is looked for behind the last one's begin."""
+    window, at, found = Window(body), 0, 0
+    while at < body.size and found < _MOST_BLOCKS:
+        piece = window.read(at, at + 256 * 1024)
+        match = text_blocks.BEGIN.search(piece)
+        if match is None:
+            at += max(1, len(piece) - _OVERLAP) if at + len(piece) < body.size else len(piece)
+            # `^` is true at the begin of a piece: begin one where a line begins.
+            at = window.find(b"\n", at) + 1 or body.size
+            continue
+        kind = next(name for name, value in match.groupdict().items() if value)
+        at = window.find(b"\n", at + match.start()) + 1 or body.size
+        found += 1
+        yield f"{kind}-{found}", text_blocks.DECODERS[kind](_lines(body, at))
+
+
+def _lines(body: Readable, start: int) -> Iterator[bytes]:
+    rest = b""
+    for piece in Window(body).chunks(start, body.size):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+        if len(rest) > _LINE_LIMIT:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
