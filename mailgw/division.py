@@ -1,44 +1,36 @@
-"""A mail as its documents: what the judge has scanned, one by one.
+"""A mail divided into its documents, off the loop.
 
-Rules of this file: what the reader finds ambiguous is one document, the whole mail; whoever divided a mail closes the
-division; dividing is done off the loop.
+Rules of this file: whoever divided a mail closes it; a reading that nobody waits for any more is closed as soon as its
+thread has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import asyncio
 
 from inspection.spool import SpoolRoom
+from mailgw.mime.reader import Mail, read_mail
 from scanners.engine import Body
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One decoded leaf; `part` is its place ("1.2"). `ambiguous`: two readers could see something else in it."""
+async def divide(mail: Body, room: SpoolRoom) -> Mail:
+    """The mail as `read_mail` reads it; the caller closes it. Raises SpoolFull, OSError.
 
-    part: str
-    body: Body
-    content_type: str | None = None
-    filename: str | None = None
-    ambiguous: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Division:
-    """`raw` is the mail itself, scanned besides; None where a document is that already."""
-
-    documents: Sequence[Document]
-    raw: Document | None = None
-    findings: Sequence[str] = ()
-    closers: Sequence[Callable[[], None]] = field(default=())
-
-    def close(self) -> None:
-        """Give the decoded documents' room back."""
-        for close in self.closers:
-            close()
+    A thread cannot be stopped: a cancellation takes as long as the reading does, and the mail is not touched after."""
+    reading = asyncio.get_running_loop().run_in_executor(None, read_mail, mail, room)
+    try:
+        await asyncio.wait([reading])
+    except asyncio.CancelledError:
+        await _see_out(reading)
+        raise
+    return reading.result()
 
 
-async def divide(mail: Body, room: SpoolRoom) -> Division:
-    """The mail's documents. Until there is a reader of MIME: one, the whole mail."""
-    return Division((Document("1", mail, "message/rfc822"),))
+async def _see_out(reading: asyncio.Future[Mail]) -> None:
+    while not reading.done():
+        try:
+            await asyncio.wait([reading])
+        except asyncio.CancelledError:
+            continue
+    if reading.exception() is None:
+        reading.result().close()

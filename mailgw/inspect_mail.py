@@ -6,6 +6,7 @@ the caller carries the outcome out in its own protocol's words and has it record
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -16,19 +17,21 @@ from inspection.audit import AuditRecord, DocumentEntry
 from inspection.checkpoint import Checkpoint
 from inspection.kept_mail import KeptMail
 from inspection.quarantine import QuarantineError
-from mailgw.division import Division, Document, divide
+from mailgw.division import divide
 from mailgw.envelope import Envelope
+from mailgw.mime.reader import Document, Mail
 from policy.decide_mail import decide_mail
 from policy.decision import Action, MailDecision, Reason
 from policy.facts import DocumentFacts, MailFacts
 from policy.model import MailProxy
-from policy.verdict import ScanReport, Status
+from policy.verdict import ScanReport, Status, merge_documents
 from scanners.antivirus import Antivirus
 from scanners.engine import Body
 from scanners.panel import check_document
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE = 4  # documents of one mail that are checked at the same time
 _HEADER = 64 * 1024  # octets in which a Message-ID is looked for
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t\r\n]*(<[^<>\s]{1,900}>)", re.IGNORECASE | re.MULTILINE)
 
@@ -56,9 +59,15 @@ class MailOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    document: Document
+    """A document and what the engines say of it; `head` are its first 4 KiB."""
+
     status: Status
     reports: tuple[ScanReport, ...]
+    part: str
+    content_type: str
+    filename: str | None
+    size: int
+    head: bytes
 
     @property
     def virus(self) -> str | None:
@@ -79,7 +88,7 @@ async def inspect_mail[G: MailProxy](
         outcome = await _judge(checkpoint, envelope, mail)
     except Exception as error:
         logger.exception("the check of mail %s failed", envelope.id)
-        return _defer(MailOutcome(decision=_error(), message_id=message_id), f"the check failed: {error!r}")
+        outcome = _judge_unchecked(checkpoint.proxy, envelope, mail, f"the check failed: {error!r}")
     outcome = replace(outcome, message_id=message_id)
     if outcome.decision.quarantine:
         return await _keep(checkpoint, envelope, mail, outcome, kept)
@@ -91,22 +100,31 @@ async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, ma
     engines = [checkpoint.antiviruses[name] for name in envelope.engines or ()]
     division = await divide(mail, checkpoint.room)
     try:
-        checked = [await _check(document, engines, proxy) for document in division.documents]
-        raw = await _check(division.raw, engines, proxy) if division.raw is not None else None
+        raw = await _check_raw(mail, engines, proxy)
+        checked = await _check_documents(division, raw, engines, proxy)
         facts = _describe(envelope, mail, checked, raw)
         decision = decide_mail(proxy, facts)
         outcome = MailOutcome(
             decision=decision,
             reports=_merge_reports(checked, raw),
             documents=_list_documents(checked, facts, decision),
-            detail="; ".join(division.findings),
+            detail="; ".join(map(str, division.ambiguities)),
         )
-        return await _carry_out(outcome, division)
+        return _carry_out(outcome)
     finally:
         division.close()
 
 
-async def _carry_out(outcome: MailOutcome, division: Division) -> MailOutcome:
+def _judge_unchecked(proxy: MailProxy, envelope: Envelope, mail: Body, why: str) -> MailOutcome:
+    """The decision on a mail of status `error`: nobody could look into it."""
+    whole = _Checked(Status.ERROR, (), "", "message/rfc822", None, mail.size, b"")
+    facts = _describe(envelope, mail, [whole], None)
+    decision = decide_mail(proxy, facts)
+    documents = _list_documents([whole], facts, decision)
+    return _carry_out(MailOutcome(decision=decision, documents=documents, detail=why))
+
+
+def _carry_out(outcome: MailOutcome) -> MailOutcome:
     """What an accepted mail's decision asks of its octets."""
     decision = outcome.decision
     changes = decision.prefix_subject is not None or any(d.action is Action.REPLACE for d in decision.documents)
@@ -116,25 +134,64 @@ async def _carry_out(outcome: MailOutcome, division: Division) -> MailOutcome:
     return outcome
 
 
-async def _check(document: Document, engines: Sequence[Antivirus], proxy: MailProxy) -> _Checked:
-    status, reports = await check_document(engines, document.body, proxy.merge)
-    if document.ambiguous and status not in (Status.FOUND, Status.ERROR):
-        status = Status.UNKNOWN
-    return _Checked(document, status, reports)
+async def _check_raw(mail: Body, engines: Sequence[Antivirus], proxy: MailProxy) -> _Checked:
+    status, reports = await check_document(engines, mail, proxy.merge)
+    return _Checked(status, reports, "", "message/rfc822", None, mail.size, b"")
+
+
+async def _check_documents(
+    division: Mail, raw: _Checked, engines: Sequence[Antivirus], proxy: MailProxy
+) -> list[_Checked]:
+    """Every document under every view, a few at a time; cancellation ends the checks under way."""
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def check(body: Body) -> tuple[Status, tuple[ScanReport, ...]]:
+        async with slots:
+            return await check_document(engines, body, proxy.merge)
+
+    documents = division.documents
+    async with asyncio.TaskGroup() as tasks:
+        checks = [[tasks.create_task(check(view.body)) for view in document.views] for document in documents]
+    found = [[task.result() for task in row] for row in checks]
+    return [
+        _merge_views(document, row, raw, ambiguous=division.ambiguous)
+        for document, row in zip(documents, found, strict=True)
+    ]
+
+
+def _merge_views(
+    document: Document, views: Sequence[tuple[Status, tuple[ScanReport, ...]]], raw: _Checked, *, ambiguous: bool
+) -> _Checked:
+    """One status from all the views. An ambiguous mail is never better than `unknown`, and the raw mail is one of
+    its views."""
+    statuses = [status for status, _ in views]
+    if ambiguous:
+        statuses = [s for s in (*statuses, raw.status) if s in (Status.FOUND, Status.ERROR)] + [Status.UNKNOWN]
+    content = document.content
+    return _Checked(
+        status=merge_documents(statuses),
+        reports=tuple(report for _, reports in views for report in reports),
+        part=document.part,
+        content_type=document.content_type,
+        filename=document.filename,
+        size=document.size,
+        head=content.read(0, 4096) if content is not None else b"",
+    )
 
 
 def _describe(envelope: Envelope, mail: Body, checked: Sequence[_Checked], raw: _Checked | None) -> MailFacts:
     """The facts for the policy. A virus that only the raw mail shows is in every document, for all we know."""
     statuses = [c.status for c in checked]
     everywhere = raw is not None and raw.status is Status.FOUND and Status.FOUND not in statuses
+    hidden = raw.virus if everywhere and raw is not None else None
     documents = tuple(
         DocumentFacts(
             status=Status.FOUND if everywhere else c.status,
-            virus=raw.virus if everywhere and raw is not None else c.virus,
-            content_type=c.document.content_type,
-            filename=c.document.filename,
-            size=c.document.body.size,
-            head=c.document.body.read(0, 4096),
+            virus=hidden or c.virus,
+            content_type=c.content_type,
+            filename=c.filename,
+            size=c.size,
+            head=c.head,
         )
         for c in checked
     )
@@ -172,10 +229,10 @@ def _list_documents(checked: Sequence[_Checked], facts: MailFacts, decision: Mai
     actions: list[str | None] = [str(d.action) for d in decision.documents] or [None] * len(checked)
     return tuple(
         DocumentEntry(
-            part=c.document.part,
-            filename=c.document.filename,
-            content_type=c.document.content_type,
-            size=c.document.body.size,
+            part=c.part,
+            filename=c.filename,
+            content_type=c.content_type,
+            size=c.size,
             status=fact.status,
             virus=fact.virus,
             action=action,
@@ -229,10 +286,6 @@ def _defer(outcome: MailOutcome, why: str) -> MailOutcome:
         outcome.decision, action=Action.DEFER, reason=Reason.ANTIVIRUS_ERROR, copy_to=(), reply=None, quarantine=False
     )
     return replace(outcome, decision=decision, detail="; ".join(word for word in (outcome.detail, why) if word))
-
-
-def _error() -> MailDecision:
-    return MailDecision(action=Action.DEFER, reason=Reason.ANTIVIRUS_ERROR, status=Status.ERROR)
 
 
 def find_message_id(mail: Body) -> str | None:
