@@ -79,6 +79,12 @@ class Muster:
         self._refuse_users()
         self._refuse_root()
 
+    @property
+    def user(self) -> str | None:
+        """Of all processes; None where they have several, or none."""
+        users = {gateway.user for gateway in self._chosen.values()}
+        return users.pop() if len(users) == 1 else None
+
     def service(self, task: Task, at: Address | None = None) -> Service:
         """What the process of an http-proxy serves."""
         (label,) = task.labels

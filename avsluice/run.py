@@ -126,7 +126,7 @@ def _supervise(muster: Muster, count: int) -> int:
     log_to_stderr()
     with muster.reserve_addresses(count) as at:
         workers = muster.make_workers(count, at)
-        return asyncio.run(Supervisor(workers, muster.patience, Notifier()).run())
+        return asyncio.run(Supervisor(workers, muster.patience, Notifier(), muster.user).run())
 
 
 def _count(text: str) -> int:

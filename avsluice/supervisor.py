@@ -1,7 +1,7 @@
 """The parent of several processes: starts them, hands signals on, and answers for them.
 
 Rules of this file: all of them run, or none; one that ends unasked ends all, and whoever started us starts us anew;
-nobody is waited for without end; no traffic passes here.
+nobody is waited for without end; no traffic passes here, and no privileges are kept that nobody needs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from avsluice.notify import Notifier, say_gateway
 from avsluice.worker import Worker
 from inspection.host import print_ready
+from inspection.process import become
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,11 @@ ENDED, LOST, FAILED = 0, 1, 2
 
 
 class Supervisor:
-    """`patience` is what the workers give transfers under way at the end, in seconds."""
+    """`patience` is what the workers give transfers under way at the end, in seconds. `user`: dropped to once all
+    accept; None: stay, as where the workers have several users."""
 
-    def __init__(self, workers: Sequence[Worker], patience: float, notifier: Notifier) -> None:
+    def __init__(self, workers: Sequence[Worker], patience: float, notifier: Notifier, user: str | None = None) -> None:
+        self._user = user
         self._workers = workers
         self._patience = patience
         self._notifier = notifier
@@ -87,12 +90,25 @@ class Supervisor:
         if self._ending or not all(label in worker.bound for worker in here):
             return
         bound = here[0].bound[label]
-        print_ready(label, bound)
         self._accepting[label] = say_gateway(label, bound)
-        if all(each in self._accepting for worker in self._workers for each in worker.labels):
+        complete = all(each in self._accepting for worker in self._workers for each in worker.labels)
+        if complete:
             self._serving = True
+            self._descend()
+        print_ready(label, bound)
+        if complete and not self._ending:
             self._notifier.ready(self._say())
             self._watch()
+
+    def _descend(self) -> None:
+        if self._user is None or os.geteuid() != 0:
+            return
+        try:
+            become(self._user)
+        except (KeyError, OSError) as why:
+            logger.error("user %s: %s: all end", self._user, why)
+            self._status = LOST
+            self._end(0.0)
 
     def _settle(self, worker: Worker) -> None:
         was, worker.settling = worker.settling, False

@@ -12,7 +12,7 @@ import pwd
 import resource
 import sys
 
-OURS = ("addons", "avsluice", "ftpgw", "inspection", "mailgw", "policy", "scanners")
+OURS = ("addons", "ftpgw", "inspection", "mailgw", "policy", "avsluice.hosting", "avsluice.link", "avsluice.supervisor")
 
 
 def become(user: str) -> None:
