@@ -26,7 +26,9 @@ from policy.model.policy import AnyGateway
 
 logger = logging.getLogger(__name__)
 
-HOSTED: dict[str, str] = {}
+HOSTED = {
+    "smtp-proxy": "mailgw.smtp.gateway:SmtpGateway",
+}
 """Kind of gateway -> module:class, for those that are built."""
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from inspection.audit import AuditLog, AuditRecord, new_id
-from inspection.host import CannotServe, warn_of_fixed
+from inspection.host import CannotServe
 from inspection.policy_in_force import Loaded, PolicyInForce
 from mailgw.channel import Channel
 from mailgw.smtp.replies import Reply
@@ -44,7 +44,6 @@ class SmtpGateway:
         self.draining = False
         self._file, self._name = file, name
         self._loaded: tuple[Policy, SmtpProxy] | None = None
-        self._begun_with: SmtpProxy | None = None
         self._in_force: PolicyInForce[SmtpSite] = PolicyInForce(lambda site: None, default_audit)
         self._servers: list[asyncio.Server] = []
         self._sessions: dict[Session, asyncio.Task[None]] = {}
@@ -85,7 +84,6 @@ class SmtpGateway:
         await self._put()
         if self.site is None:
             raise CannotServe(f"{self.label}: the policy cannot be put in force")
-        self._begun_with = self.section
         loop = asyncio.get_running_loop()
         for listening in sockets:
             make = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
@@ -98,8 +96,6 @@ class SmtpGateway:
         except (ValueError, LookupError, OSError) as error:
             logger.error("%s: the policy stays as it was: %s", self.label, error)
             return
-        if self._begun_with is not None:
-            warn_of_fixed(self.label, self._begun_with, self.section, self.fixed)
         await self._put()
 
     async def drain(self, patience: float) -> None:
