@@ -21,7 +21,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from addons import body_buffer, stream
 from addons.block_page import TemplateError
-from addons.closing import let_closings_end
+from addons.closing import close_left_open, let_closings_end
 from addons.desktop import Desktop
 from addons.drain import DrainAddon
 from addons.exchange import Clearance, exchange_of
@@ -213,6 +213,12 @@ class AntivirusAddon:
         if (why := find_refusal(peer[0], peer[1], _own_addresses(self._gateway))) is not None:
             logger.error("antivirus: %s leads to %s: %s", data.server.address, peer[0], why)
             _peer(data.client, data.server).abort_at_once()
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """No socket of it stays open, however its task ended."""
+        server = _proxyserver()
+        if server is not None and (handler := server.connections.get(data.client.id)) is not None:
+            close_left_open(handler, data.server)
 
     def _refuse_target(self, flow: http.HTTPFlow) -> bool:
         gateway, request = self._gateway, flow.request

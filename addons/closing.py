@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.proxy.server import ConnectionHandler
 
 _TURNS = 100
@@ -25,3 +25,11 @@ async def let_closings_end(handler: ConnectionHandler, client: Client) -> None:
     for connection, peer in handler.transports.items():
         if connection is not client and connection.state is ConnectionState.CLOSED and peer.writer is not None:
             peer.writer.close()
+
+
+def close_left_open(handler: ConnectionHandler, server: Server) -> None:
+    """Its task has ended. One that was cancelled amid an event, as behind a client that took back thousands of
+    requests and left, has not closed its socket, and nobody else will."""
+    left = handler.transports.get(server)
+    if left is not None and left.writer is not None:
+        left.writer.close()

@@ -126,6 +126,7 @@ class GuardedStream(HttpStream):
                 _quote_nothing(command.event)
                 if not self._takes_trailers(command):
                     continue
+                self._ask_for_no_codings(command)
                 if not self._may_leave(command):
                     work.close()
                     yield from self._deny("nobody cleared this body")
@@ -154,6 +155,13 @@ class GuardedStream(HttpStream):
             return True
         speaks_http1 = isinstance(self._protocol_to(command.connection), Http1Connection)
         return not speaks_http1 and find_break_in_fields(event.trailers) is None
+
+    def _ask_for_no_codings(self, command: SendHttp) -> None:
+        """What a client takes for transfer-codings and trailers (TE) is its own affair with us, and we refuse both
+        (RFC 9110 section 10.1.4). Over HTTP/2 the field says `trailers`, which pass there, and gRPC wants it."""
+        event = command.event
+        if isinstance(event, RequestHeaders) and isinstance(self._protocol_to(command.connection), Http1Connection):
+            event.request.headers.pop("te", None)
 
     @property
     def _is_connect_error(self) -> bool:

@@ -242,6 +242,13 @@ def test_trailers_are_refused_within_a_second(proxy: Proxy, origin: Origin) -> N
         assert take(sock, request.encode() + b"5\r\nhello\r\n0\r\nX-A: b\r\n\r\n").status == 400
 
 
+def test_codings_of_the_way_are_not_asked_for(proxy: Proxy, origin: Origin) -> None:
+    """TE is between the client and us: an origin that heeded it would answer with what we refuse."""
+    url = origin.serve("/te", Reply(steps=(b"plain",)))
+    assert curl(proxy, url, "--header", "TE: trailers, gzip", "--header", "Connection: TE").body == b"plain"
+    assert [e.request.header("TE") for e in origin.asked("/te")] == [None]
+
+
 def test_an_interim_reply_is_not_taken_for_the_last(proxy: Proxy, origin: Origin) -> None:
     """Early hints are taken off, and the page arrives."""
     head = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
