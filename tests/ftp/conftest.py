@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.fakes.loop_thread import LoopThread
 from tests.ftp import policies
 from tests.ftp.gateway import FtpGateway
 from tests.ftp.place import Place, Tls

@@ -80,7 +80,7 @@ class _Implicit(_Secured):
         self.welcome = self.getresp()
         return self.welcome
 
-    def login(self, user="", passwd="", acct="", secure=False):  # noqa: S107 - the base class's
+    def login(self, user="", passwd="", acct="", secure=False):
         return super().login(user, passwd, acct, secure=False)
 
 

@@ -1,0 +1,423 @@
+"""Servers that go wrong and clients that leave: the right reply, nothing half stored, nothing left over."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes.ftp_server import Conversation, FakeFtpServer
+from tests.fakes.loop_thread import LoopThread
+from tests.fakes.patience import wait_until
+from tests.ftp.gateway import FtpGateway
+from tests.ftp.policies import policy, proxy
+from tests.ftp.wire import Wire, read_all
+from tests.http import samples
+from tests.http.policies import TRICKLE, clamav
+from tests.http.slow_engine import SlowEngine
+
+DATA = samples.clean("faults", 40_000)
+
+
+@pytest.fixture(scope="session")
+def fake_server(fakes: LoopThread) -> Iterator[FakeFtpServer]:
+    """The server itself; tests take `upstream`, which forgets the last test."""
+    server = FakeFtpServer()
+    fakes.run(server.start())
+    yield server
+    fakes.run(server.close())
+
+
+@pytest.fixture
+def upstream(fake_server: FakeFtpServer) -> FakeFtpServer:
+    """The server that goes wrong, with one clean file."""
+    fake_server.reset()
+    fake_server.files = {"file": DATA, "bad": samples.infected("faults", 40_000)}
+    return fake_server
+
+
+@pytest.fixture
+def running(gateway: Callable[..., FtpGateway], engine: SlowEngine, upstream: FakeFtpServer) -> FtpGateway:
+    """A gateway before it that trickles, and waits a second for who says nothing."""
+    limits = "limits: {stall: 1s, header: 2s, idle: 20s}\n"
+    return gateway(policy(proxy(upstream.port, TRICKLE, more=limits), clamav(engine.port)))
+
+
+@pytest.fixture
+def wire(running: FtpGateway) -> Iterator[Wire]:
+    """A session, logged in."""
+    with Wire(running.port) as session:
+        yield session.login()
+
+
+def retrieve(wire: Wire, name: str = "file") -> tuple[bytes, str]:
+    """RETR; what came, and the last reply."""
+    port = wire.passive()
+    with wire.connect_data(port) as data:
+        answer = wire.ask(f"RETR {name}")
+        if not answer.startswith("1"):
+            return b"", answer
+        got = read_all(data)
+    return got, wire.reply()
+
+
+def store(wire: Wire, name: str, content: bytes = DATA) -> str:
+    """STOR; the last reply."""
+    with wire.open_data() as data:
+        answer = wire.ask(f"STOR {name}")
+        if not answer.startswith("1"):
+            return answer
+        data.sendall(content)
+    return wire.reply()
+
+
+def test_the_fake_serves(upstream: FakeFtpServer) -> None:
+    """What goes wrong below does so because of the scripts: without them the fake server itself serves."""
+    with Wire(upstream.port) as direct:
+        direct.login()
+        assert retrieve(direct) == (DATA, "226 done")
+        assert store(direct, "up") == "226 got it"
+    assert upstream.stored == {"up": DATA}
+
+
+def test_nothing_wrong(wire: Wire, upstream: FakeFtpServer) -> None:
+    """Through the gateway it serves as well."""
+    got, answer = retrieve(wire)
+    assert (got == DATA, answer[:3]) == (True, "226")
+    assert store(wire, "up").startswith("226")
+    assert upstream.stored == {"up": DATA}
+
+
+async def reset_midway(session: Conversation, _name: str) -> None:
+    """RST amid the file."""
+    session.say("150 here it comes")
+    _reader, writer = await session.data()
+    writer.write(DATA[:20_000])
+    await writer.drain()
+    session.reset_data(writer)
+    session.say("426 broken")
+
+
+async def end_and_fail(session: Conversation, _name: str) -> None:
+    """A proper end of half the data, and a 426."""
+    session.say("150 here it comes")
+    _reader, writer = await session.data()
+    writer.write(DATA[:20_000])
+    writer.close()
+    session.say("426 broken")
+
+
+async def end_and_vanish(session: Conversation, _name: str) -> None:
+    """A proper end of half the data, and the control connection is gone."""
+    session.say("150 here it comes")
+    _reader, writer = await session.data()
+    writer.write(DATA[:20_000])
+    writer.close()
+    session.writer.close()
+
+
+async def hang(session: Conversation, _name: str) -> None:
+    """Half the data, then nothing any more."""
+    session.say("150 here it comes")
+    _reader, writer = await session.data()
+    writer.write(DATA[:20_000])
+
+
+async def never_connect(session: Conversation, _name: str) -> None:
+    """No reply at all."""
+
+
+@pytest.mark.parametrize("script", [reset_midway, end_and_fail, end_and_vanish, hang, never_connect])
+def test_a_download_that_breaks(wire: Wire, upstream: FakeFtpServer, running: FtpGateway, script: object) -> None:
+    """Half a file is never reported as a whole one: the reply is a 4xx, and the client gets none of it as checked."""
+    upstream.scripts["RETR"] = script  # type: ignore[assignment]
+    got, answer = retrieve(wire)
+    assert answer[:1] == "4", answer
+    assert len(got) < 20_000
+    assert running.record_of_path("/file")["reason"] == "upstream"
+
+
+async def refuse_after_data(session: Conversation, name: str) -> None:
+    """All is taken, and then it is no good."""
+    session.say("150 go on")
+    reader, _writer = await session.data()
+    await reader.read(-1)
+    session.say("452 disk full on the server")
+
+
+async def close_after_data(session: Conversation, name: str) -> None:
+    """All is taken, and the server is gone."""
+    session.say("150 go on")
+    reader, _writer = await session.data()
+    await reader.read(-1)
+    session.writer.close()
+
+
+async def refuse(session: Conversation, name: str) -> None:
+    """No."""
+    session.say("553 not this name")
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [(refuse_after_data, "452"), (close_after_data, "4"), (refuse, "553"), (never_connect, "4")]
+)
+def test_an_upload_that_breaks(wire: Wire, upstream: FakeFtpServer, script: object, code: str) -> None:
+    """An upload that the server did not confirm is not reported as stored."""
+    upstream.scripts["STOR"] = script  # type: ignore[assignment]
+    assert store(wire, "up").startswith(code)
+
+
+def test_a_refusal_is_the_servers(wire: Wire) -> None:
+    """A file that is not there is refused in the server's own words."""
+    assert retrieve(wire, "none") == (b"", "550 no such file: ask for another")
+
+
+async def lie(session: Conversation, _argument: str) -> None:
+    """Another host's address in the reply to PASV."""
+    await session.say_passive(extended=False, host="192,0,2,7")
+
+
+async def no_parentheses(session: Conversation, _argument: str) -> None:
+    """As some servers write it (RFC 1123, 4.1.2.6)."""
+    port = await session.listen()
+    session.say(f"227 Entering Passive Mode 127,0,0,1,{port >> 8},{port & 255}")
+
+
+async def no_epsv(session: Conversation, _argument: str) -> None:
+    """An old server."""
+    session.say("500 what?")
+
+
+@pytest.mark.parametrize("script", [lie, no_parentheses])
+def test_odd_passive_replies(wire: Wire, upstream: FakeFtpServer, script: object) -> None:
+    """Where EPSV is unknown PASV is used, and the data connection goes to the server, whatever address it names."""
+    upstream.scripts |= {"EPSV": no_epsv, "PASV": script}  # type: ignore[dict-item]
+    got, answer = retrieve(wire)
+    assert (got == DATA, answer[:3]) == (True, "226")
+
+
+BANNERS = [
+    b"220-one\r\n220-two\r\n220 three\r\n",
+    b"220-one\r\n2024 is a good year\r\n 220 not yet\r\n220 done\r\n",
+    b"220-one\r\n221-odd\r\n500 odd\r\n220 done\r\n",
+    b"220-\xe9t\xe9\r\n220 \xff\r\n",
+]
+
+
+@pytest.mark.parametrize("banner", BANNERS)
+def test_odd_greetings(upstream: FakeFtpServer, running: FtpGateway, banner: bytes) -> None:
+    """Greetings of many lines end where RFC 959 says, and the session works."""
+    upstream.banner = banner
+    with Wire(running.port) as session:
+        session.login()
+        assert retrieve(session)[0] == DATA
+
+
+async def odd_login(session: Conversation, _argument: str) -> None:
+    """Many lines, some of which look like the last."""
+    session.writer.write(b"230-welcome\r\n230 1\r\n"[:13] + b"331 no\r\n 230 no\r\n230-\r\n230 in\r\n")
+
+
+def test_an_odd_welcome(upstream: FakeFtpServer, running: FtpGateway) -> None:
+    """So does the reply to PASS, and no reply is taken for the next command's."""
+    upstream.scripts["PASS"] = odd_login
+    with Wire(running.port) as session:
+        session.ask("USER anonymous")
+        assert session.code("PASS x") == 230
+        assert session.code("NOOP") == 200
+        assert session.ask("PWD").startswith("257")
+
+
+@pytest.mark.parametrize("banner", [b"421 too many of you\r\n", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_that_greets_with_no(upstream: FakeFtpServer, running: FtpGateway, banner: bytes) -> None:
+    """A server that says 421, nothing, or no FTP: the client is told 421 or 530, in bounded time."""
+    upstream.banner = banner
+    with Wire(running.port) as session:
+        answers = [session.welcome, *(session.ask(line) for line in ("USER anonymous",) if session.welcome[:1] == "2")]
+        assert answers[-1][:3] in ("421", "530"), answers
+
+
+async def refuse_login(session: Conversation, _argument: str) -> None:
+    """No."""
+    session.say("530 not you")
+
+
+def test_a_login_that_is_refused(upstream: FakeFtpServer, running: FtpGateway) -> None:
+    """The server's own words, and no command that needs a login is passed on afterwards."""
+    upstream.scripts["PASS"] = refuse_login
+    with Wire(running.port) as session:
+        session.ask("USER anonymous")
+        assert session.ask("PASS wrong") == "530 not you"
+        assert session.code("PASV") >= 500
+        assert session.code("RETR file") >= 500
+
+
+def test_nobody_behind(gateway: Callable[..., FtpGateway]) -> None:
+    """Where no server listens the client is told 421 or 530."""
+    running = gateway(policy(proxy(1)))
+    with Wire(running.port) as session:
+        last = session.welcome if session.welcome[:1] != "2" else session.ask("USER anonymous")
+        assert last[:3] in ("421", "530")
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+PHASES = (
+    "greeted",
+    "logged in",
+    "passive",
+    "before 150",
+    "in the trickle",
+    "in the upload",
+    "in the check of an upload",
+)
+
+
+def leave(phase: str, running: FtpGateway, engine: SlowEngine, way: Callable[[socket.socket], object]) -> None:
+    """A client that goes in that phase."""
+    session = Wire(running.port)
+    if phase != "greeted":
+        session.login()
+    data = session.open_data() if phase not in ("greeted", "logged in") else None
+    if phase == "before 150":
+        engine.delay = 1.0
+        session.send(b"RETR short\r\n")
+    elif phase == "in the trickle":
+        engine.delay = 3.0
+        session.ask("RETR bad")
+        assert data is not None
+        assert data.recv(1)
+    elif phase.startswith("in the"):
+        engine.delay = 3.0
+        session.ask("STOR left")
+        assert data is not None
+        data.sendall(DATA)
+    way(session.sock)
+    if data is not None:
+        way(data)
+
+
+@pytest.mark.parametrize("way", [socket.socket.close, reset], ids=["close", "reset"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_client_that_leaves(
+    running: FtpGateway, engine: SlowEngine, upstream: FakeFtpServer, phase: str, way: Callable[[socket.socket], object]
+) -> None:
+    """Nothing is stored that was not confirmed to anybody before its end, and no socket, spool or session stays."""
+    upstream.files["short"] = b"short"
+    assert wait_until(lambda: upstream.open == 0, 5)
+    before = running.sockets()
+    leave(phase, running, engine, way)
+    engine.delay = 0.0
+    assert wait_until(lambda: upstream.open == 0, 8)
+    assert wait_until(lambda: running.sockets() <= before, 8)
+    assert wait_until(lambda: not running.spool_files(), 5)
+    if phase == "in the upload":
+        assert upstream.commands("STOR") == []
+
+
+def test_a_control_connection_lost_amid_an_upload(running: FtpGateway, upstream: FakeFtpServer, wire: Wire) -> None:
+    """A proper end of the data after the control connection has gone is no complete upload."""
+    data = wire.open_data()
+    wire.ask("STOR lost")
+    data.sendall(DATA[:10_000])
+    reset(wire.sock)
+    assert wait_until(lambda: upstream.open == 0, 8)
+    data.close()
+    assert upstream.commands("STOR") == []
+
+
+def test_an_upload_that_is_reset(wire: Wire, upstream: FakeFtpServer) -> None:
+    """A data connection that is reset is no upload: 4xx, and the server hears nothing of it."""
+    with wire.open_data() as data:
+        wire.ask("STOR cut")
+        data.sendall(DATA[:10_000])
+        reset(data)
+    assert wire.reply()[:1] == "4"
+    assert upstream.commands("STOR") == []
+
+
+def test_abort_when_idle(wire: Wire) -> None:
+    """ABOR without a transfer is a 225 or 226, as urgent data with Telnet's own signals, too."""
+    assert wire.code("ABOR") in (225, 226)
+    wire.sock.sendall(b"\xff\xf4\xff", socket.MSG_OOB)
+    wire.send(b"\xf2ABOR\r\n")
+    assert int(wire.reply()[:3]) in (225, 226)
+    assert wire.code("NOOP") == 200
+
+
+def test_abort_in_the_trickle(wire: Wire, engine: SlowEngine) -> None:
+    """ABOR ends the transfer: 4xx for it, then 226 for the abort, and the session goes on."""
+    engine.delay = 3.0
+    with wire.open_data() as data:
+        assert wire.ask("RETR bad").startswith("1")
+        assert data.recv(1)
+        assert wire.code("ABOR") in (426, 451)
+        assert wire.reply()[:3] == "226"
+    engine.delay = 0.0
+    assert retrieve(wire)[0] == DATA
+
+
+def test_abort_in_an_upload(wire: Wire, upstream: FakeFtpServer) -> None:
+    """ABOR amid an upload: nothing of it is stored."""
+    with wire.open_data() as data:
+        wire.ask("STOR aborted")
+        data.sendall(DATA[:10_000])
+        assert wire.code("ABOR") in (426, 451)
+        assert wire.reply()[:3] == "226"
+    assert upstream.commands("STOR") == []
+    assert wire.code("NOOP") == 200
+
+
+def test_commands_during_a_transfer_wait(wire: Wire, engine: SlowEngine) -> None:
+    """NOOP and PWD amid a download are answered in order, after its 226."""
+    engine.delay = 0.7
+    with wire.open_data() as data:
+        assert wire.ask("RETR file").startswith("150")
+        wire.send(b"NOOP\r\nPWD\r\n")
+        assert read_all(data) == DATA
+    assert [wire.reply()[:3] for _ in range(3)] == ["226", "200", "257"]
+
+
+def test_pipelined_commands(wire: Wire) -> None:
+    """Commands that were sent at once are answered in order, quit last of all."""
+    wire.send(b"NOOP\r\nPWD\r\nCWD x\r\nSYST\r\nQUIT\r\n")
+    assert [wire.reply()[:3] for _ in range(5)] == ["200", "257", "250", "215", "221"]
+    assert wire.ended()
+
+
+def test_a_server_that_goes_when_idle(upstream: FakeFtpServer, running: FtpGateway, fakes: LoopThread) -> None:
+    """The server's 421 between two commands reaches the client as a 421 at the latest with its next command."""
+    sessions: list[Conversation] = []
+
+    async def remember(session: Conversation, _argument: str) -> None:
+        sessions.append(session)
+        session.say("200 nothing")
+
+    async def go() -> None:
+        sessions[0].say("421 good night")
+        sessions[0].writer.close()
+
+    upstream.scripts["NOOP"] = remember
+    with Wire(running.port) as session:
+        session.login()
+        upstream.scripts["PWD"] = remember
+        assert session.code("PWD") == 200
+        fakes.run(go())
+        assert wait_until(lambda: upstream.open == 0, 5)
+        assert session.ask("CWD x")[:3] == "421"
+
+
+def test_a_data_connection_that_nobody_opens(running: FtpGateway, upstream: FakeFtpServer) -> None:
+    """RETR without PASV is a 425, and so, in bounded time, is one whose data connection never comes."""
+    with Wire(running.port) as session:
+        session.login()
+        assert session.code("RETR file") in (425, 503)
+        session.passive()
+        assert session.code("RETR file") == 425
+        assert session.code("NOOP") == 200
