@@ -183,6 +183,8 @@ class HttpGateway(Checkpoint[HttpProxy]):
         if transfer.inspection is None:
             return
         self.blocked.notice_versions(transfer.inspection.reports)
+        if self.metrics is not None and transfer.first_left is not None:
+            self.metrics.observe_first_byte(self.name, transfer.first_left)
         if transfer.sent and not transfer.upload:
             self.blocked.remember(_version(flow), transfer.subject.id, transfer.inspection)
         self._record(flow, transfer.subject, transfer.inspection, transfer, step)

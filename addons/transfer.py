@@ -69,6 +69,7 @@ class Transfer:
         self.wanted = wanted
         self.piece: Piece | None = None  # what leaves of the whole, known when it does
         self.sent = 0
+        self.first_left: float | None = None  # seconds after the headers, of the body's first bytes
         self.last: Step | None = None
         self._length = length
         self._loop = asyncio.get_running_loop()
@@ -258,11 +259,15 @@ class Transfer:
 
     def _release(self, size: int, start: int = 0) -> Release:
         data = self.intake.outgoing.read(start + self.sent, size)
+        if data and self.first_left is None:
+            self.first_left = self.age
         self.sent += len(data)
         self._examination.has_left = self.sent > 0
         return Release(data)
 
     def _end(self, step: Step) -> Step:
+        if isinstance(step, Whole) and self.first_left is None:
+            self.first_left = self.age
         self.last = step
         self._wake.set()
         self.way.ended(self, step)

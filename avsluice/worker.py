@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -18,8 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from avsluice.notify import VARIABLES
+from inspection.metrics_server import WORKER
 
 _LONGEST_LINE = 4096
+_numbers = itertools.count()
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 
@@ -32,6 +35,7 @@ class Worker:
         self.beat_at = 0.0  # by the loop's clock
         self.settling = False
         self.status: int | None = None  # once it has ended; negative: the signal
+        self.number = next(_numbers)  # among its siblings: their metrics have addresses of their own
         self._words = words
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -56,7 +60,7 @@ class Worker:
                 *("--worker", line),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lock),
-                env=_environment(),
+                env=_environment() | {WORKER: str(self.number)},
                 process_group=0,
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)

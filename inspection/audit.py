@@ -50,6 +50,7 @@ class AuditLog:
         syslog: str = SYSLOG,
     ) -> None:
         self.lost = 0
+        self.observe: Callable[[AuditRecord], None] | None = None  # is shown each record, in the caller's thread
         self._to = to
         self._capacity = capacity
         self._every, self._clock = complain_every, clock
@@ -70,6 +71,8 @@ class AuditLog:
 
     def write(self, record: AuditRecord) -> None:
         """Hands a record on. One too many, or one after `close`, is lost and counted."""
+        if self.observe is not None:
+            self.observe(record)
         with self._change:
             if self._closing or len(self._waiting) >= self._capacity:
                 self._lose(1, "it does not keep up" if not self._closing else "it is closed")

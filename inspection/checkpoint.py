@@ -12,6 +12,7 @@ from typing import Protocol
 
 from inspection.audit import AuditLog
 from inspection.blocked import BlockedMemory
+from inspection.metrics import METRICS, Metrics
 from inspection.quarantine import Quarantine, QuarantineError
 from inspection.spool import SpoolRoom
 from policy.model import Policy
@@ -51,6 +52,7 @@ class Checkpoint[G: Gateway]:
         self.antiviruses = open_antivirus(policy, sorted(proxy.engine_names()))
         self.quarantine = _open_quarantine(policy, proxy)
         self.blocked = BlockedMemory(policy.blocked_memory)
+        self.metrics: Metrics | None = METRICS if policy.metrics.listen is not None else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}, {self.under_way} under way>"
@@ -63,6 +65,8 @@ class Checkpoint[G: Gateway]:
         async with asyncio.TaskGroup() as tasks:
             for antivirus in self.antiviruses.values():
                 tasks.create_task(antivirus.start())
+        if self.metrics is not None:
+            self.metrics.watch(self)
         if self.quarantine is not None:
             self._expiry = asyncio.get_running_loop().create_task(expire_regularly(self.quarantine))
 
@@ -73,6 +77,7 @@ class Checkpoint[G: Gateway]:
                 await self._idle.wait()
         except TimeoutError:
             self.cut()
+        METRICS.watched.discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
         for antivirus in self.antiviruses.values():

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from inspection.audit import AuditLog
+from inspection.metrics import METRICS
+from inspection.metrics_server import SERVER
 from policy.model import Policy
 
 logger = logging.getLogger(__name__)
@@ -82,11 +84,13 @@ class PolicyInForce[G: Gateway]:
                     or_else()
                 return
             if self._closed:
+                SERVER.release(self)
                 await self._retire(gateway, audit, patience=0)
                 return
             old, old_audit = self.gateway, self._audit
             self.gateway, self._audit, self._audit_target = gateway, audit, self._target(loaded.policy)
             self.file = loaded.file
+            audit.observe = METRICS.count if loaded.policy.metrics.listen is not None else None
             for banner in gateway.banners:
                 print(banner, file=sys.stderr, flush=True)
             self._announce(gateway)
@@ -100,6 +104,7 @@ class PolicyInForce[G: Gateway]:
             gateway = await asyncio.to_thread(loaded.make, audit)
             try:
                 await gateway.open()
+                await SERVER.hold(self, loaded.policy.metrics.listen)
             except BaseException:
                 await gateway.close(patience=0)
                 raise
@@ -134,6 +139,7 @@ class PolicyInForce[G: Gateway]:
     def close(self) -> None:
         """Nothing is in force any more; transfers under way are cut, and recorded before this returns."""
         self._closed = True
+        SERVER.release(self)
         self.cut()
         gateway, self.gateway = self.gateway, None
         if gateway is not None:

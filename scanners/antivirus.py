@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from policy.verdict import Coverage, ScanReport, Status
 from scanners.cache import SectionCache
@@ -74,6 +75,10 @@ class Antivirus:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """For health displays; more or fewer than before once `auto` has found a clamd."""
         return self._pool.endpoints
+
+    def observe_waits(self, observe: Callable[[float], None]) -> None:
+        """Calls this with the seconds that each check waited for its place at an endpoint."""
+        self._pool.observe_waits(observe)
 
     async def start(self) -> None:
         """Proves the engine, within `timeout`. One that is down does not raise: it is `error`, and proven

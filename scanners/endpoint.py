@@ -7,6 +7,7 @@ a check is the caller's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -30,6 +31,7 @@ class Endpoint:
     def __init__(self, variants: Sequence[Engine], terms: Terms) -> None:
         self._keeper = Keeper(variants, terms)
         self._slots = Slots(terms.concurrency)
+        self.on_wait: Callable[[float], None] | None = None  # is told the seconds that a check waited for its place
 
     def __repr__(self) -> str:
         proof = self._keeper.proof
@@ -121,12 +123,20 @@ class Endpoint:
             if slots.waiting >= QUEUE_LIMIT:
                 return Answer(Status.ERROR, detail="overloaded: too many checks wait for the engine")
             if not slots.take_now():
-                await slots.take()
+                await self._queue_up()
+            elif self.on_wait is not None:
+                self.on_wait(0.0)
             try:
                 if (proof := keeper.standing(body.size)) is not None:
                     return await self._ask_now(proof, body)
             finally:
                 slots.give_back()
+
+    async def _queue_up(self) -> None:
+        began = asyncio.get_running_loop().time()
+        await self._slots.take()
+        if self.on_wait is not None:
+            self.on_wait(asyncio.get_running_loop().time() - began)
 
     async def _ask_now(self, proof: Proof, body: Body) -> Answer:
         falls = self._keeper.falls

@@ -20,10 +20,16 @@ class Pool:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
         self._on_fall: Callable[[], None] | None = None
+        self._on_wait: Callable[[float], None] | None = None
 
     def watch(self, on_fall: Callable[[], None]) -> None:
         """Calls this whenever one of the endpoints fails to prove itself."""
         self._on_fall = on_fall
+        self._serve(self.endpoints)
+
+    def observe_waits(self, observe: Callable[[float], None]) -> None:
+        """Calls this with the seconds that each check waited for its place."""
+        self._on_wait = observe
         self._serve(self.endpoints)
 
     def _serve(self, endpoints: Sequence[Endpoint]) -> None:
@@ -31,6 +37,7 @@ class Pool:
         self.endpoints = tuple(endpoints)
         for endpoint in self.endpoints:
             endpoint.watch(self._on_fall)
+            endpoint.on_wait = self._on_wait
 
     @property
     def coverage(self) -> Coverage:
