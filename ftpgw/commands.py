@@ -1,0 +1,189 @@
+"""One client's commands, carried out.
+
+Rules of this file: a command waits for the one before it, but ABOR and STAT during a transfer; what the table relays is
+answered by the server, its reply as it is; a handler says True where the session goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ftpgw import data_commands, login, tls_commands
+from ftpgw.command_table import Rule, Way, filter_features, full_verb, judge_line
+from ftpgw.session import Session
+from ftpgw.upstream import UpstreamError
+from ftpgw.wire import Command, Reply, make_reply
+
+logger = logging.getLogger(__name__)
+
+type Handler = Callable[[Session, Command], Awaitable[bool]]
+
+
+async def answer(session: Session, command: Command) -> bool:
+    """Carry it out when its turn has come. False where the session is over; raises only cancellation."""
+    try:
+        if command.verb == "ABOR":
+            return await data_commands.abort(session)
+        if command.verb == "STAT" and session.work is not None:
+            session.reply(make_reply(211, "A transfer is under way."))
+            return True
+        async with session.busy:
+            return await _answer_in_turn(session, command)
+    except UpstreamError as error:
+        logger.warning("%s: %s", session.id, error)
+        session.reply(make_reply(421, "The connection to the server is lost, goodbye."))
+    except Exception:
+        logger.exception("ftp: a command of session %s failed", session.id)
+        session.reply(make_reply(421, "Something went wrong here, goodbye."))
+    finally:
+        session.readable.set()
+        session.done()
+        await session.flush()
+    return False
+
+
+async def _answer_in_turn(session: Session, command: Command) -> bool:
+    if session.is_last:
+        session.reply(make_reply(421, "The gateway is stopping, goodbye."))
+        return False
+    rule = judge_line(command, logged_in=session.logged_in)
+    if isinstance(rule, Reply):
+        session.reply(rule)
+        return True
+    goes_on = _ask_policy(session, command)
+    if goes_on is not None:
+        return goes_on
+    if rule.data:
+        return await _run(session, command, rule)
+    return (
+        await _HANDLERS.get(command.verb, _relay)(session, command)
+        if rule.way is Way.OURS
+        else await _relay(session, command, rule)
+    )
+
+
+def _ask_policy(session: Session, command: Command) -> bool | None:
+    """None where the command-acl permits it; else whether the session goes on."""
+    if command.verb == "QUIT":
+        return None
+    action, acl = session.gateway.judge_command(full_verb(command), session.facts())
+    if action == "permit":
+        return None
+    why = f"command-acl {acl}" if acl else "no command-acl matches"
+    if action == "abort":
+        session.reply(make_reply(421, f"Refused: {why}. Goodbye."))
+        return False
+    session.reply(make_reply(550, f"Refused: {why}."))
+    return True
+
+
+async def _run(session: Session, command: Command, rule: Rule) -> bool:
+    """What moves data is a task of its own, which ABOR can end."""
+    over: list[bool] = []
+
+    async def work() -> None:
+        handler = data_commands.list_directory if rule.way is Way.LISTING else data_commands.transfer
+        over.append(await handler(session, command))
+
+    task = session.work = asyncio.get_running_loop().create_task(work())
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        session.work = None
+    if task.cancelled():
+        session.reply(make_reply(426, "Transfer broken off."))
+        return True
+    task.result()
+    return over[0]
+
+
+async def _relay(session: Session, command: Command, rule: Rule | None = None) -> bool:
+    if command.verb in ("SIZE", "MDTM"):
+        await session.server.set_type(session.type)
+    reply = await session.server.ask(f"{command.verb} {command.argument}" if command.argument else command.verb)
+    if rule is not None and rule.moves:
+        session.directory = None
+    session.reply(reply)
+    return reply.code != 421
+
+
+async def _user(session: Session, command: Command) -> bool:
+    return await login.log_in(session, command.argument)
+
+
+async def _password(session: Session, command: Command) -> bool:
+    return await login.give_password(session, command.verb, command.argument)
+
+
+async def _quit(session: Session, _command: Command) -> bool:
+    if session.upstream is not None:
+        try:
+            await session.upstream.send("QUIT")
+        except UpstreamError:
+            pass
+    session.reply(make_reply(221, "Goodbye."))
+    return False
+
+
+async def _features(session: Session, _command: Command) -> bool:
+    proxy = session.gateway.proxy
+    may_ask = session.upstream is not None
+    if not may_ask and not proxy.user_at_host and (proxy.tls.mode == "none" or session.secured):
+        if not await login.reach(session, ""):
+            return False
+        may_ask = True
+    lines = filter_features(await session.server.ask_features() if may_ask else None)
+    mode = session.host.section.tls.mode
+    lines += (["AUTH TLS"] if mode == "starttls" else []) + (["PBSZ", "PROT"] if mode != "none" else [])
+    session.reply(Reply(("211-Features:", *(f" {line}" for line in sorted(lines)), "211 End")))
+    return True
+
+
+async def _options(session: Session, command: Command) -> bool:
+    words = command.argument.upper().split()
+    if session.logged_in and words[:1] in (["MLST"], ["UTF8"]):
+        return await _relay(session, command)
+    if words in (["UTF8", "ON"], ["UTF8"]):
+        session.reply(make_reply(200, "Names are passed on as they are."))
+    else:
+        session.reply(make_reply(501, "This option is not offered."))
+    return True
+
+
+async def _client(session: Session, _command: Command) -> bool:
+    session.reply(make_reply(200, "Noted."))
+    return True
+
+
+async def _help(session: Session, _command: Command) -> bool:
+    session.reply(make_reply(214, "Sluice FTP gateway: what is uploaded and downloaded is checked for viruses."))
+    return True
+
+
+_HANDLERS: dict[str, Handler] = {
+    "USER": _user,
+    "PASS": _password,
+    "ACCT": _password,
+    "QUIT": _quit,
+    "FEAT": _features,
+    "AUTH": tls_commands.start_tls,
+    "PBSZ": tls_commands.set_buffer_size,
+    "PROT": tls_commands.set_protection,
+    "CCC": tls_commands.refuse_clearing,
+    "OPTS": _options,
+    "CLNT": _client,
+    "HELP": _help,
+    "TYPE": data_commands.set_type,
+    "MODE": data_commands.set_form,
+    "STRU": data_commands.set_form,
+    "REST": data_commands.set_offset,
+    "PASV": data_commands.lay_passive,
+    "EPSV": data_commands.lay_passive,
+    "PORT": data_commands.lay_active,
+    "EPRT": data_commands.lay_active,
+}

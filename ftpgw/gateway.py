@@ -1,0 +1,84 @@
+"""One ftp-proxy of one loaded policy, at work.
+
+Rules of this file: it belongs to one policy for life, a reload makes a new one; it decides and records, transfers move
+the bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ftpgw.tls import open_server_context
+from inspection.audit import AuditLog
+from inspection.checkpoint import Checkpoint
+from inspection.inspect_object import Inspection, Inspector, Subject
+from inspection.record import AuditRecord, new_id
+from policy.decide import choose_command, decide_session
+from policy.decision import Action
+from policy.facts import ObjectFacts, SessionFacts
+from policy.model import FtpProxy, Policy
+
+
+class FtpGateway(Checkpoint[FtpProxy]):
+    """`name` is the proxy's in the policy. Raises OSError where a CA file is of no use."""
+
+    def __init__(self, policy: Policy, name: str, proxy: FtpProxy, audit: AuditLog) -> None:
+        self.server_context = open_server_context(proxy.server_tls)
+        super().__init__(policy, f"ftp-proxy.{name}", proxy, audit)
+        self.inspector = Inspector(self.name, proxy, self.antiviruses, self.quarantine)
+        self.has_been_cut: set[tuple[str | None, ...]] = set()
+
+    def refuse_session(self, facts: SessionFacts, session: str) -> str | None:
+        """Why the session-acl refuses a client, who is recorded then; None where it may come in."""
+        decision = decide_session(self.proxy, facts)
+        if decision.passes:
+            return None
+        why = f"session-acl {decision.acl}" if decision.acl else "no session-acl matches"
+        known = ObjectFacts(client=facts.client, user=facts.user, server=facts.server, at=facts.at)
+        subject = Subject(id=new_id(), session=session, facts=known)
+        self.audit.write(make_record(self.name, subject, Inspection(status=None, decision=decision)))
+        return why
+
+    def judge_command(self, verb: str, facts: SessionFacts) -> tuple[str, str | None]:
+        """permit, deny or abort; and the command-acl that says so."""
+        choice = choose_command(self.proxy, verb, facts)
+        if choice is None:
+            return "permit", None
+        return (choice.acl.action, choice.acl.name) if choice.acl else ("deny", None)
+
+
+def make_record(
+    proxy: str,
+    subject: Subject,
+    inspection: Inspection,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    released: int = 0,
+    cut: bool = False,
+    ms: float = 0.0,
+) -> AuditRecord:
+    """The audit record of one object; `cut` where a part of it had left."""
+    facts, decision = subject.facts, inspection.decision
+    return AuditRecord(
+        time=datetime.now(UTC),
+        proxy=proxy,
+        session=subject.session,
+        id=subject.id,
+        client=facts.client,
+        server=facts.server,
+        user=facts.user,
+        direction=facts.direction if facts.url else None,
+        object=facts.url,
+        size=size if size is not None else facts.size,
+        sha256=sha256,
+        status=inspection.status,
+        virus=inspection.virus,
+        engines=inspection.reports,
+        acl=decision.acl,
+        action=Action.CUT if cut else decision.action,
+        reason=decision.reason,
+        released=released,
+        quarantine=inspection.quarantine,
+        ms=ms,
+    )

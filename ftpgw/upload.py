@@ -1,0 +1,213 @@
+"""STOR, APPE and STOU: received whole, checked, and only then sent on.
+
+Rules of this file: the server hears of an upload once it has passed (R8); what is joined to something that is there is
+checked joined, and refused where that cannot be fetched (R9); in TYPE A both what came and what will be stored are
+checked (R7); a client that breaks off leaves nothing on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ftpgw.data_channel import Channel
+from ftpgw.line_ends import ToStore
+from ftpgw.session import Session
+from ftpgw.transfer import ClientGone, Refused, Transfer
+from ftpgw.upstream import UpstreamError
+from ftpgw.wire import Reply, make_reply
+from inspection.spool import Spool
+from policy.decision import Reason
+from policy.verdict import Status
+
+_SLICE = 1024 * 1024
+
+
+class Upload(Transfer):
+    """`verb` is STOR, APPE or STOU; `offset` REST's."""
+
+    def __init__(self, session: Session, channel: Channel, verb: str, name: str, path: str, offset: int) -> None:
+        super().__init__(session, channel, "upload", name, path)
+        self._command = f"{verb} {name}".rstrip(" ") if not name else f"{verb} {name}"
+        self._offset = offset if verb == "STOR" else 0
+        self._joins = verb == "APPE" or self._offset > 0
+        self._lines = ToStore() if session.type == "A" else None
+        self._former: Spool | None = None  # all of what is there
+        self._start = 0  # where the upload begins in the body
+        self._wire: Spool | None = None  # as it came, where that is not what is stored
+
+    async def move(self) -> Reply:
+        self.judge_early(None)
+        body = self.body = self.open_spool()
+        if self._joins and self.inspection is None:
+            await self._fetch_former(body)
+        self._wire = self.open_spool() if self._lines else None
+        if self.inspection is not None:
+            return await self._stream()
+        if (head := await self._receive_all(body)) is not None:
+            return await self._stream_rest(head)
+        await self._judge(body)
+        self.refuse_stopped()
+        return await self._forward(body)
+
+    # --- what is there already
+
+    async def _fetch_former(self, body: Spool) -> None:
+        """The part that stays goes into the body. Raises Refused where it cannot be had."""
+        former = self._former = self.open_spool()
+        if await self._fetch(former):
+            start = former.size if not self._offset else self._offset
+            if start > former.size:
+                self._refuse("REST lies behind the end of what is there")
+            await _copy(former, 0, start, body)
+            self._start = start
+        elif self._offset or not await self._is_new():
+            self._refuse("what is there cannot be fetched and checked together with this")
+
+    async def _fetch(self, former: Spool) -> bool:
+        await self.upstream.set_type("I")
+        self.server, _ = await self.upstream.open_data(f"RETR {self.name}")
+        if self.server is None:
+            return False
+        while data := await self.receive():
+            former.append(data)
+        await self.confirm()
+        return True
+
+    async def _is_new(self) -> bool:
+        """True where nothing of that name is there: it has no size and cannot be renamed. A file that may only be
+        written would be read by nobody here, and then what is appended to it cannot be judged."""
+        if await self.upstream.ask_size(self.name) is not None:
+            return False
+        return (await self.upstream.ask(f"RNFR {self.name}")).code == 550
+
+    def _refuse(self, why: str) -> None:
+        self.inspection = self.gateway.inspector.judge(self.choice, Status.UNKNOWN, why)
+        self.refuse_stopped()
+        self.stop(Reason.PROTOCOL, why)
+        raise Refused
+
+    # --- what comes
+
+    async def _open_client(self) -> None:
+        if self.client is None:
+            await self.open_client(make_reply(150, "Ok to send data."))
+
+    async def _receive_all(self, body: Spool) -> Spool | None:
+        """Everything into the body; the body, where the policy lets it pass before its end: no more is kept then."""
+        await self._open_client()
+        while data := await self._receive_client():
+            if self._wire is not None:
+                self._wire.append(data)
+            body.append(self._lines.feed(data) if self._lines else data)
+            self.look_at_head(body.read(self._start, 4096), complete=False)
+            self.judge_early(body.size)
+            if self.inspection is not None:
+                return body
+        body.append(self._lines.finish() if self._lines else b"")
+        self.look_at_head(body.read(self._start, 4096), complete=True)
+        self.know_size(body.size - self._start)
+        return None
+
+    def know_size(self, size: int) -> None:
+        """The upload's own bytes, for the record."""
+        if not self.choice.waits_for_head:
+            self.judge_early(size)
+
+    async def _receive_client(self) -> bytes:
+        if self.client is None:
+            return b""
+        try:
+            data = await self.client.receive()
+        except TimeoutError as error:
+            raise ClientGone("nothing came for too long") from error
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        if not data:
+            # A client that died closes both its connections: then this is no end of a file.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self.session.is_gone or self.session.reader.at_eof():
+                raise ClientGone("the control connection was gone")
+        return data
+
+    # --- the verdict
+
+    async def _judge(self, body: Spool) -> None:
+        """Every form in which the bytes could be found afterwards; the first that does not pass decides."""
+        if self.inspection is not None:
+            return
+        forms = [body]
+        if self._wire is not None and self._wire.sha256 != body.sha256:
+            forms.append(self._wire)
+        if self._former is not None and self._offset and self._former.size > body.size:
+            # Not every server cuts the file behind what REST and STOR have written.
+            longer = self.open_spool()
+            await _copy(body, 0, body.size, longer)
+            await _copy(self._former, body.size, self._former.size, longer)
+            forms.append(longer)
+        for form in forms:
+            inspection = await self.inspect(form)
+            if self.inspection is None or not inspection.decision.passes:
+                self.inspection = inspection
+            if not inspection.decision.passes:
+                return
+
+    # --- what is sent on
+
+    async def _open_server(self) -> Reply | None:
+        """None, or the reply that refuses."""
+        await self.upstream.set_type("I")
+        self.server, reply = await self.upstream.open_data(self._command, self._offset)
+        if self.server is None:
+            if reply.kind == 2:
+                return make_reply(451, "The server took no data.")
+            return reply
+        return None
+
+    async def _forward(self, body: Spool) -> Reply:
+        if (refusal := await self._open_server()) is not None:
+            self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
+            return refusal
+        if self.server is not None:
+            try:
+                await self.server.send_spool(body, self._start, body.size)
+            except (OSError, TimeoutError) as error:
+                raise UpstreamError(str(error) or "the server took nothing for too long") from error
+        return await self.confirm()
+
+    async def _stream(self) -> Reply:
+        """It passes unchecked: the server gets what comes."""
+        if (refusal := await self._open_server()) is not None:
+            self.inspection = None
+            return refusal
+        await self._open_client()
+        return await self._relay()
+
+    async def _stream_rest(self, body: Spool) -> Reply:
+        """It passes although it was not checked to its end: what was kept, then what comes."""
+        if (refusal := await self._open_server()) is not None:
+            self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
+            self._abort_streams()
+            return refusal
+        await self._send(body.read(self._start, body.size - self._start))
+        return await self._relay()
+
+    async def _relay(self) -> Reply:
+        while data := await self._receive_client():
+            await self._send(self._lines.feed(data) if self._lines else data)
+        await self._send(self._lines.finish() if self._lines else b"")
+        return await self.confirm()
+
+    async def _send(self, data: bytes) -> None:
+        if self.server is None or not data:
+            return
+        try:
+            await self.server.send(data)
+        except (OSError, TimeoutError) as error:
+            raise UpstreamError(str(error) or "the server took nothing for too long") from error
+
+
+async def _copy(source: Spool, start: int, stop: int, target: Spool) -> None:
+    for offset in range(start, stop, _SLICE):
+        target.append(source.read(offset, min(_SLICE, stop - offset)))
+        await asyncio.sleep(0)
