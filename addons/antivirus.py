@@ -38,6 +38,7 @@ from addons.sessions import Sessions
 from addons.surface import check_surface
 from addons.targets import find_refusal
 from addons.transfer import Transfer
+from addons.tunnels import TunnelAddon
 from addons.visit import enter_visit, leave_visit
 from inspection.host import warn_of_fixed
 from policy.decision import Reason
@@ -59,7 +60,7 @@ class AntivirusAddon:
         self._in_force: HttpPolicyInForce | None = None
         self._desktop = Desktop()
         drain = DrainAddon(self._cut, host.witness, self._reload_by_signal)
-        self.addons = [self._desktop, drain]  # mitmproxy calls their hooks after ours
+        self.addons = [self._desktop, drain, TunnelAddon()]  # mitmproxy calls their hooks after ours
         self._pump = PumpAddon()
         self._hooks: HookTable | None = None
         self._sessions = Sessions()
