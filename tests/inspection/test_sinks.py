@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import subprocess
+import sys
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
-from inspection.sinks import DescriptorSink, FileSink, SyslogSink, open_sink
+from inspection import sinks
+from inspection.sinks import DescriptorSink, FileSink, SyslogSink, open_sink, take_turns
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +189,58 @@ def test_missing_syslog_is_an_error_at_start(tmp_path):
     """A system without a log socket is told at start."""
     with pytest.raises(FileNotFoundError):
         open_sink("syslog", str(tmp_path / "none"))
+
+
+WRITER = """
+import sys
+from inspection.sinks import DescriptorSink, take_turns
+take_turns(int(sys.argv[1]))
+lines = [sys.argv[2].encode() * 20_000] * 10
+sink = DescriptorSink(1)
+for _ in range(10):
+    assert sink.deliver(lines, lambda: True) == (0, "")
+"""
+
+
+def test_lines_of_several_processes_stay_whole():
+    """Longer ones than a pipe takes in one go, three processes on one pipe."""
+    lock = os.memfd_create("lock")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with pipe() as (reader, writer, ends):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", WRITER, str(lock), letter], env=env, stdout=writer, pass_fds=[lock])
+            for letter in "abc"
+        ]
+        os.close(writer)
+        ends.discard(writer)
+        with open(os.dup(reader), "rb") as told:
+            lines = told.read().splitlines()
+        assert [one.wait() for one in writers] == [0, 0, 0]
+    os.close(lock)
+    assert {len(line) for line in lines} == {20_000}
+    assert sorted(line[:1] for line in lines) == [b"a"] * 100 + [b"b"] * 100 + [b"c"] * 100
+    assert all(line == line[:1] * 20_000 for line in lines)
+
+
+def test_a_turn_that_does_not_come_costs_lines(monkeypatch):
+    """Another process holds it: the sink asks whether to wait, and gives up when told."""
+    lock = os.memfd_create("lock")
+    holder = "import fcntl,sys; fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    monkeypatch.setattr(sinks, "_turns", None)
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", holder, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[lock]
+        ) as other,
+        pipe() as (reader, writer, _),
+    ):
+        other.stdout.readline()
+        take_turns(lock)
+        sink = DescriptorSink(writer)
+        lost, why = sink.deliver([b"one", b"two"], impatient)
+        assert (lost, why) == (2, "another process writes for too long")
+        other.stdin.close()
+        other.wait()
+        assert sink.deliver([b"three"], patient) == (0, "")
+        assert os.read(reader, 100) == b"three\n"
+        fcntl.lockf(lock, fcntl.LOCK_UN)
+    os.close(lock)
