@@ -77,7 +77,7 @@ def test_two_gateways_of_two_workers_each(runner: Runner, file: Path, origin: Or
                 assert take(clients[-1], ask(url, absolute=True)).body == data
             assert len(hands) == 2
             assert {take(client, ask(bad, absolute=True)).status for client in clients} == {403}
-        run.wait_until(lambda n=len(clients): len(run.records_of(bad)) >= n, "all records")
+            run.wait_until(lambda: len(run.records_of(bad)) >= len(clients), "all records")  # noqa: B023 - waited for here
         assert {record["proxy"] for record in run.records} == {f"http-proxy.{name}"}
         run.records.clear()
     ready = [line.rpartition(":")[0] for line in run.lines if line.startswith("ready")]
@@ -190,6 +190,39 @@ def test_workers_are_counted(file: Path, tmp_path: Path, count: str) -> None:
     """What is no number of processes is refused, and told what would be one."""
     status, told = fail(file, tmp_path, "--allow-root", f"--workers={count}")
     assert (status, "1 to 256" in told) == (2, True), told
+
+
+MAIL = """\
+smtp-proxy:
+  S: &mail
+    listen: 127.0.0.1:0
+    server: 127.0.0.1:9
+    use-antivirus: [AV]
+    mail-acl: [{name: ALL, action: accept}]
+    doc-acl: [{name: ALL, action: accept}]
+  T: *mail
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_other_gateways_share_a_process(runner: Runner, file: Path, count: int) -> None:
+    """Beside that of HTTP; both are announced, accept, reload, and end with 0."""
+    file.write_text(policy(A="") + MAIL)
+    run = runner("--workers", str(count))
+    door(run, "A")
+    ports = [int(run.wait_for_line(rf"^ready smtp-proxy\.{name} ").rpartition(":")[2]) for name in "ST"]
+    words = [command_line(pid) for pid in workers(run.pid)]
+    assert ["--only smtp-proxy.S smtp-proxy.T " in one for one in words] == [False] * count + [True] * count
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    since = len(run.lines)
+    file.write_text((policy(A="") + MAIL).replace("127.0.0.1:0\n    server", "127.0.0.1:2525\n    server"))
+    run.signal(signal.SIGHUP)
+    for name in "ST":
+        run.wait_for_line(rf"smtp-proxy\.{name}: listen has changed: that needs a restart", since=since)
+    run.signal(signal.SIGTERM)
+    assert run.wait(10) == 0
+    assert run.crashes() == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop to a user")
