@@ -72,12 +72,16 @@ class HttpGateway(Checkpoint[HttpProxy]):
             wanted = None
         return self._open(flow, describe_download(flow), coding, fault, headers, upload=False, wanted=wanted)
 
-    def open_piece(self, flow: http.HTTPFlow, piece: Piece, whole: http.Response) -> Transfer | Clearance:
-        """Classify the answer to a request for a piece of what passes unchecked: `whole` announced it, and its record
-        is written. Any other answer is an object like any other."""
-        if flow.response is not None and is_piece(flow.response, piece, whole):
-            return Clearance.UNCHECKED
-        return self.open_download(flow)
+    def open_piece(
+        self, flow: http.HTTPFlow, piece: Piece, whole: http.Response, verdict: Inspection
+    ) -> Transfer | Clearance:
+        """Classify the answer to a request for a piece of what passes unchecked: `whole` announced it, `verdict` passed
+        it. Any other answer is an object like any other."""
+        if flow.response is None or not is_piece(flow.response, piece, whole):
+            return self.open_download(flow)
+        detail = f"bytes {piece.start}-{piece.stop - 1} of {piece.size}: {verdict.detail or 'passed unchecked'}"
+        self._record(flow, self._subject(flow, describe_download(flow)), replace(verdict, detail=detail))
+        return Clearance.UNCHECKED
 
     def open_upload(self, flow: http.HTTPFlow) -> Transfer | Clearance:
         """Classify a request whose body follows."""
@@ -101,7 +105,7 @@ class HttpGateway(Checkpoint[HttpProxy]):
         upload: bool,
         wanted: Wanted | None = None,
     ) -> Transfer | Clearance:
-        subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=facts)
+        subject = self._subject(flow, facts)
         choice = self.inspector.choose(facts)
         if _passes_unchecked(choice):
             self._record_unchecked(flow, subject, choice)
@@ -119,6 +123,9 @@ class HttpGateway(Checkpoint[HttpProxy]):
         self.enter(transfer)
         return transfer
 
+    def _subject(self, flow: http.HTTPFlow, facts: ObjectFacts) -> Subject:
+        return Subject(id=new_id(), session=flow.client_conn.id[:8], facts=facts)
+
     def _find_fault(self, flow: http.HTTPFlow) -> Fault | None:
         """What is known of a download before its first byte: it was cut before, or is not what was asked for."""
         if (refused := self.blocked.recall(_version(flow))) is not None:
@@ -128,11 +135,14 @@ class HttpGateway(Checkpoint[HttpProxy]):
             return Status.UNKNOWN, "a piece (206) that was not asked for"
         return None
 
-    def _ask_for(self, flow: http.HTTPFlow, piece: Piece) -> Plan:
-        """Make the request one for a piece of what the response brings; the plan is for the answer."""
-        whole = flow.response or http.Response.make()
+    def _ask_for(self, flow: http.HTTPFlow, transfer: Transfer, piece: Piece) -> Plan:
+        """Make the request one for a piece of what the response brings; the plan is for the answer. Without a verdict
+        that passes the whole no piece of it does."""
+        whole, verdict = flow.response or http.Response.make(), transfer.inspection
         ask_for(flow.request, whole, piece)
-        return partial(self.open_piece, flow, piece, whole)
+        if verdict is None or not verdict.decision.passes:
+            return partial(self.open_download, flow)
+        return partial(self.open_piece, flow, piece, whole, verdict)
 
     def _way(self, flow: http.HTTPFlow, *, upload: bool) -> Way:
         return Way(
@@ -160,7 +170,7 @@ class HttpGateway(Checkpoint[HttpProxy]):
 
     def refuse_target(self, flow: http.HTTPFlow, why: str) -> http.Response:
         """Record a request whose target nobody may reach; the answer is what the client gets."""
-        subject = Subject(id=new_id(), session=flow.client_conn.id[:8], facts=describe_download(flow))
+        subject = self._subject(flow, describe_download(flow))
         inspection = self.inspector.stop(Choice(None, ()), None, Reason.ACL, why)
         self._record(flow, subject, inspection)
         return self._page(flow, subject, inspection)

@@ -199,7 +199,7 @@ class AvHttpStream(GuardedStream):
     def _fetch_piece(self, transfer: Transfer, step: Fetch) -> Commands:
         """The server is asked again; what it still sends of its first answer is for nobody."""
         if transfer.way.fetch is not None:
-            self._exchange.response = transfer.way.fetch(step.piece)
+            self._exchange.response = transfer.way.fetch(transfer, step.piece)
         first = self._protocol_to(self.context.server)
         is_cut = self._asking
         yield from self._stop_server("a piece is enough")

@@ -44,7 +44,7 @@ class Way:
     settled: Callable[[Transfer], None]  # the verdict is known
     ended: Callable[[Transfer, Step], None]  # the last step is known; called once
     # Make the request one for a piece, and say how its answer will be classified; None where nobody can be asked again.
-    fetch: Callable[[Piece], Plan] | None = None
+    fetch: Callable[[Transfer, Piece], Plan] | None = None
 
 
 class Transfer:
