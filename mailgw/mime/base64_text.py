@@ -16,6 +16,8 @@ _BLANK = b" \t\r\n"
 _STRICT_END = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _FIRST_JUNK = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _SNIFFED = re.compile(rb"\s*(?:[A-Za-z0-9+/]{16,}={0,2}[ \t]*(?:\r?\n|\Z))+")
+# Such a mail is ambiguous anyway.
+_MOST_STRETCHES = 200_000
 _WHOLE = re.compile(rb"(?:=|[^=]{4})*")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 Decoder = Callable[[Iterable[bytes]], Iterator[bytes]]
@@ -66,11 +68,12 @@ def decode(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def decode_restarted(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Junk is skipped; behind padding another stretch of base64 begins."""
-    rest = b""
+    rest, left = b"", _MOST_STRETCHES
     for piece in pieces:
         *whole, last = (rest + piece.translate(None, _JUNK)).split(b"=")
-        for stretch in filter(None, whole):
-            yield _decode_all(stretch)
+        stretches = [stretch for stretch in whole if stretch][: max(0, left)]
+        left -= len(stretches)
+        yield b"".join(map(_decode_all, stretches))
         cut = len(last) - len(last) % 4
         yield binascii.a2b_base64(last[:cut])
         rest = last[cut:]

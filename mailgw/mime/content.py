@@ -18,7 +18,7 @@ from mailgw.mime.rules import Findings, Rule
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
 _TYPE = re.compile(rb"\s*(" + _TOKEN + rb")/(" + _TOKEN + rb")\s*")
 _PARAMETER = re.compile(
-    rb";\s*(?:(?P<name>" + _TOKEN + rb')=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s;"\\()]+)|)\s*)?',
+    rb";\s*(?:(?P<name>" + _TOKEN + rb')=(?:"(?P<quoted>[^"\\]*(?:\\.[^"\\]*)*)"|(?P<plain>[^\s;"\\()]+)|)\s*)?',
     re.DOTALL,
 )
 # Some mailers neither quote a file's name nor stop at its blanks; no reader finds parts by it.
@@ -30,6 +30,8 @@ _TSPECIALS = re.compile(rb'[()<>@,;:\\"/\[\]?=]')
 _SPLIT_NAME = re.compile(r"(?P<name>[^*]+)\*(?:(?P<number>\d{1,3})(?P<coded>\*)?)?$")
 _ENCODED_WORD = re.compile(rb"=\?[^?]*\?[bqBQ]\?")
 _LONGEST_NAME = 4096
+_LONGEST_FIELD = 16 * 1024
+_MOST_PARAMETERS = 200
 ENCODINGS = frozenset({b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable"})
 
 
@@ -89,19 +91,24 @@ def parse_parameters(value: bytes, *, typed: bool) -> Parameters:
             break
         found.add(match)
         at = match.end()
+        if len(found.values) > _MOST_PARAMETERS:
+            found.strict = False
+            break
     return found
 
 
 def read_content(header: Header, part: str, findings: Findings, default: str, *, last: bool = False) -> Content:
     """What the header says; of several fields the first counts, or with `last` the last one."""
     pick = -1 if last else 0
+    if any(len(found.value) > _LONGEST_FIELD for found in header.fields if found.name.startswith("content-")):
+        findings.add(Rule.LIMIT, part, f"a Content- field of more than {_LONGEST_FIELD} bytes")
     types, encodings = header.values("content-type"), header.values("content-transfer-encoding")
     dispositions = header.values("content-disposition")
-    parameters = parse_parameters(types[pick], typed=True) if types else Parameters(default)
-    disposition = parse_parameters(dispositions[pick], typed=False) if dispositions else Parameters("")
+    parameters = parse_parameters(types[pick][:_LONGEST_FIELD], typed=True) if types else Parameters(default)
+    disposition = parse_parameters(dispositions[pick][:_LONGEST_FIELD], typed=False) if dispositions else Parameters("")
     if types and not parameters.strict:
         findings.add(Rule.CONTENT_TYPE, part, "not of the grammar of RFC 2045")
-        parameters = _guess(types[pick], parameters)
+        parameters = _guess(types[pick][:_LONGEST_FIELD], parameters)
     kind = parameters.main or default
     if parameters.twice - {"name"}:
         findings.add(Rule.DUPLICATE_PARAMETER, part, "a parameter twice")

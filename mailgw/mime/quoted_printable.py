@@ -10,20 +10,24 @@ import re
 from collections.abc import Iterable, Iterator
 
 _ESCAPE = re.compile(rb"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
-_BROKEN = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+# Blanks behind a soft line break: some readers drop the break, some keep all of it.
+_BROKEN = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 _BROKEN_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n)")
-_TRAILING = re.compile(rb"[ \t]+(?=\r?\n)")
+# The look behind keeps a long run of blanks from being tried from each of its bytes.
+_TRAILING = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n)")
 _SOFT_BLANKS = re.compile(rb"=[ \t]+(?=\r?\n)")
 # Cut where neither an escape nor blanks before a line end are divided.
 _TAIL = re.compile(rb"(?:=[0-9A-Fa-f]?|=?[ \t]*\r?)\Z")
 _LONGEST_TAIL = 1024
+# Of one piece; such a mail is ambiguous anyway, and replacing millions takes long.
+_MOST_BROKEN = 4096
 
 
 class QuotedPrintableCheck:
     """Sees the encoded pieces go by; `strict` at the end says whether every escape is one."""
 
     def __init__(self) -> None:
-        self.strict = True
+        self._strict = True
         self._tail = b""
 
     def see(self, piece: bytes) -> None:
@@ -31,8 +35,13 @@ class QuotedPrintableCheck:
         text = self._tail + piece
         cut = _whole(text)
         self._tail = text[cut:]
-        if self.strict and _BROKEN.search(text[:cut]):
-            self.strict = False
+        if self._strict and _BROKEN.search(text[:cut]):
+            self._strict = False
+
+    @property
+    def strict(self) -> bool:
+        """Asked at the end. A soft break's line end may be the boundary's."""
+        return self._strict and self._tail.strip(b" \t\r") in (b"", b"=") and not self._tail.startswith((b"= ", b"=\t"))
 
 
 def decode(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -50,7 +59,7 @@ def decode_with_blanks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def decode_without_broken(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """As `decode`, without the equals signs that begin no escape."""
     for text in _wholes(pieces):
-        yield binascii.a2b_qp(_BROKEN_ESCAPE.sub(b"", _SOFT_BLANKS.sub(b"=", text)))
+        yield binascii.a2b_qp(_BROKEN_ESCAPE.sub(b"", _SOFT_BLANKS.sub(b"=", text), _MOST_BROKEN))
 
 
 def has_escapes(head: bytes) -> bool:
@@ -65,7 +74,7 @@ def has_trailing_blanks(piece: bytes) -> bool:
 
 def _escape_broken(text: bytes) -> bytes:
     # The C decoder skips to the next line where a bare CR follows, and does other things that no reader does.
-    return _BROKEN_ESCAPE.sub(b"=3D", text)
+    return _BROKEN_ESCAPE.sub(b"=3D", text, _MOST_BROKEN)
 
 
 def _wholes(pieces: Iterable[bytes]) -> Iterator[bytes]:

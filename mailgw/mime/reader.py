@@ -14,7 +14,7 @@ from inspection.spool import Spool, SpoolRoom
 from mailgw.mime import base64_text, quoted_printable, second_opinion
 from mailgw.mime.header import TooMuch
 from mailgw.mime.rules import Ambiguity, Findings, Rule
-from mailgw.mime.views import Encoded, LeafViews, Shelf, View
+from mailgw.mime.views import Encoded, LeafViews, Shelf, View, find_stretches
 from mailgw.mime.walker import Limits, Part, Walk
 from mailgw.mime.window import Readable, Window
 
@@ -122,6 +122,7 @@ class _Reading:
         self._ask_second(walk.window, leaves, views)
         if self._findings:
             self._read_other_ways(walk)
+            self._read_blocks()
         return Mail(
             size=self._body.size,
             leaves=tuple(_document(leaf, found) for leaf, found in zip(leaves, views, strict=True)),
@@ -207,6 +208,14 @@ class _Reading:
                     self._keep_leaves("decoded", waiting[-1])
             if len(waiting) >= _MOST_READINGS:
                 break
+
+    def _read_blocks(self) -> None:
+        """Every stretch of base64 there is, whatever stands around it: whoever decodes it is not for us to know."""
+        for number, lines in enumerate(find_stretches(self._body)):
+            self._keep(f"stretch-{number + 1}", [View("", self.shelf.store(base64_text.decode_restarted(lines)))])
+        window = Window(self._body)
+        whole = self.shelf.store(quoted_printable.decode(window.chunks(0, window.size)))
+        self._keep("quoted-printable", [View("", whole)])
 
     def _open_container(self, window: Window, part: Part) -> Walk:
         decode = base64_text.decode if part.content.encoding == "base64" else quoted_printable.decode

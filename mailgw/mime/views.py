@@ -7,6 +7,8 @@ decoded goes to spools, piece by piece; whoever made the shelf closes it.
 from __future__ import annotations
 
 import codecs
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +19,9 @@ from mailgw.mime.window import Readable, Window
 
 _HEAD = 4096
 _MOST_BLOCKS = 50
+_MOST_STRETCHES = 200
+_LONG_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}\s*")
+_SHORT_LINE = re.compile(rb"[A-Za-z0-9+/]{2,}={0,2}\s*")
 _LINE_LIMIT = 1 << 16
 _OVERLAP = 128
 # What a text shows only once it is decoded: the bytes of its letters are not ASCII's, or shifts stand between them.
@@ -95,8 +100,11 @@ class LeafViews:
         main = self.views[0].body
         if self._leaf.type.startswith("text/"):
             self._add_charset(main)
-        for name, pieces in _find_blocks(main):
-            self._add(name, pieces)
+        for number, (kind, pieces) in enumerate(_find_blocks(main)):
+            if number == _MOST_BLOCKS:
+                self._findings.add(Rule.LIMIT, self._leaf.part, f"more than {_MOST_BLOCKS} files in a text")
+                break
+            self._add(f"{kind}-{number + 1}", pieces)
         return self.views
 
     def _pieces(self) -> Iterator[bytes]:
@@ -164,9 +172,9 @@ def _spooled(body: Readable) -> Iterator[bytes]:
 
 
 def _find_blocks(body: Spool) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Each block of a text: the name of its view, and its bytes. A block is looked for behind the last one's begin."""
-    window, at, found = Window(body), 0, 0
-    while at < body.size and found < _MOST_BLOCKS:
+    """Each block of a text: its kind, and its bytes. A block ends where the next begins."""
+    window, at = Window(body), 0
+    while at < body.size:
         piece = window.read(at, at + 256 * 1024)
         match = text_blocks.BEGIN.search(piece)
         if match is None:
@@ -176,8 +184,30 @@ def _find_blocks(body: Spool) -> Iterator[tuple[str, Iterator[bytes]]]:
             continue
         kind = next(name for name, value in match.groupdict().items() if value)
         at = window.find(b"\n", at + match.start()) + 1 or body.size
-        found += 1
-        yield f"{kind}-{found}", text_blocks.DECODERS[kind](_lines(body, at))
+        lines = itertools.takewhile(lambda line: not text_blocks.BEGIN.match(line), _lines(body, at))
+        yield kind, text_blocks.DECODERS[kind](lines)
+
+
+def find_stretches(body: Readable) -> Iterator[Iterator[bytes]]:
+    """Lines of base64 that follow each other, wherever they stand; each stretch is to be read before the next."""
+    found = 0
+    for is_base64, lines in itertools.groupby(_lines(body, 0), _Base64Lines()):
+        if is_base64:
+            found += 1
+            if found > _MOST_STRETCHES:
+                return
+            yield lines
+
+
+class _Base64Lines:
+    """Says of one line after the other whether it belongs to a stretch; only its last line is short."""
+
+    def __init__(self) -> None:
+        self._inside = False
+
+    def __call__(self, line: bytes) -> bool:
+        self._inside = (_SHORT_LINE if self._inside else _LONG_LINE).fullmatch(line) is not None
+        return self._inside
 
 
 def _lines(body: Readable, start: int) -> Iterator[bytes]:

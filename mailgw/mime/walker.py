@@ -42,7 +42,7 @@ class Limits:
     depth: int = 30
     parts: int = 1000
     header: int = 1 << 20
-    lines: int = 1_000_000
+    lines: int = 300_000
 
 
 @dataclass(slots=True, kw_only=True)
