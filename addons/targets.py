@@ -13,6 +13,8 @@ from functools import lru_cache
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+
 _ANYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - these are compared with, nothing is bound
 
 
@@ -35,7 +37,17 @@ def parse_address(text: str) -> Address | None:
         address: Address = ipaddress.ip_address(text)
     except ValueError:
         return _parse_old_spelling(text)
-    return getattr(address, "ipv4_mapped", None) or address
+    return address if isinstance(address, ipaddress.IPv4Address) else _find_embedded(address) or address
+
+
+def _find_embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address to which an IPv6 one is translated on its way: mapped, 6to4, NAT64 (RFC 6052), and the older
+    forms. `::1` and `::` are no such ones."""
+    if (found := address.ipv4_mapped or address.sixtofour) is not None:
+        return found
+    last = int(address) & 0xFFFFFFFF
+    embeds = any(address in network for network in _EMBEDDING) and last > 0xFFFF
+    return ipaddress.IPv4Address(last) if embeds else None
 
 
 def _parse_old_spelling(text: str) -> Address | None:

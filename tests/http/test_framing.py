@@ -210,6 +210,24 @@ def test_the_gateways_own_port_is_no_target(proxy: Proxy) -> None:
         assert proxy.record_of(url)["action"] == "deny"
 
 
+SPELLINGS = ("localhost.", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0x0", "0", "[::]", "[::1]",
+             "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[::1%25lo]", "%31%32%37.0.0.1",
+             "\uff11\uff12\uff17.0.0.1", "user@127.0.0.1", socket.gethostname())  # fmt: skip
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_no_spelling_leads_to_the_gateway(proxy: Proxy, host: str) -> None:
+    """Whatever the client calls the gateway, by GET or through a tunnel, nothing is said to itself."""
+    place, since = f"{host}:{proxy.port}", len(proxy.lines)
+    for method, target in (("GET", f"http://{place}/loop"), ("CONNECT", place)):
+        with connect(proxy) as sock:
+            got = everything(sock, f"{method} {target} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n".encode())
+            assert got.startswith((b"HTTP/1.1 403", b"HTTP/1.1 400", b"HTTP/1.1 502", b"HTTP/1.1 200 Connection"))
+            if got.startswith(b"HTTP/1.1 200"):  # a name, of which is known where it leads once it was connected to
+                assert b"502" in everything(sock, ask(f"http://{place}/loop", absolute=False))
+    assert not [line for line in proxy.lines[since:] if "/loop" in line and "<< 200" in line]
+
+
 @pytest.mark.parametrize("port", [53, 5353])
 def test_a_tunnel_to_dns_is_refused(proxy: Proxy, port: int) -> None:
     """There mitmproxy would relay DNS messages, with anything in them."""
