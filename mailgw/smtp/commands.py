@@ -75,6 +75,14 @@ def take_line(inbox: bytearray, limit: int) -> bytes | None:
     return line
 
 
+def drop_line(inbox: bytearray) -> int:
+    """Drop what is there of a line that is too long, without its end; how many octets that was."""
+    end = inbox.find(b"\n")
+    size = len(inbox) if end < 0 else end
+    del inbox[:size]
+    return size
+
+
 def parse_command(line: bytes) -> Command:
     """A command from a line as `take_line` gives it. Raises BadCommand."""
     if not line.endswith(b"\r\n"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 MAX_LINE = 4096  # octets of one line; RFC 5321 says 512
 MAX_LINES = 256
-_LINE = re.compile(rb"([2-5][0-9]{2})([ -]?)([^\x00\r\n]*)")
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])[^\x00\r\n]*)?")
 
 
 class ReplyFault(ValueError):

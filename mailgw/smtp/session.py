@@ -23,6 +23,7 @@ from mailgw.smtp.commands import (
     Command,
     LineTooLong,
     Path,
+    drop_line,
     parse_bdat,
     parse_command,
     parse_mail,
@@ -138,6 +139,7 @@ class Session:
         self._hop.channel.disturbed = self._notice_next_hop
         self._say(greeting)
         while not self._over:
+            self._hop.check_quiet()
             line = await self._read_line()
             if line is None:
                 return
@@ -206,10 +208,11 @@ class Session:
                 if line is not None:
                     return b"" if dropped else line
             except LineTooLong:
-                dropped += len(self.channel.inbox)
-                self.channel.inbox.clear()
+                dropped += drop_line(self.channel.inbox)
                 if dropped > MAX_DISCARDED:
                     raise PeerGone("a line without end") from None
+                if self.channel.inbox:
+                    continue
             self._idle = not begun
             try:
                 if not await self.channel.more(deadline - loop.time()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def read(wire: bytes, cuts: list[int]) -> tuple[DotReader, bytes, bytes]:
     """The reader, what it gave, and what it left, with the wire cut at `cuts`."""
     reader, given_, inbox = DotReader(), b"", bytearray()
     edges = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         inbox += wire[start:end]
         if not reader.done:
             given_ += reader.take(inbox)
@@ -81,7 +83,7 @@ def test_what_was_stuffed_is_read_back_and_stuffed_the_same(content: bytes, cuts
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
-    pieces = [content[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [content[a:b] for a, b in pairwise(edges)]
     wire = b"".join(stuff(pieces))
     assert wire == b"".join(stuff([content]))
     reader, given_, left = read(wire + b".\r\n", cuts)
@@ -99,7 +101,7 @@ def test_line_ends_are_counted_the_same_at_every_cut(content: bytes, cuts: list[
     """A bare CR or LF is one whatever the pieces."""
     seen = LineEnds()
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         seen.see(content[start:end])
     rest = content.replace(b"\r\n", b"")
     assert seen.bare is (b"\r" in rest or b"\n" in rest)
