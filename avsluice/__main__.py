@@ -23,6 +23,7 @@ COMMANDS = {
     "scan": ("avsluice.scan", "ask the engines about files"),
     "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and up to what size"),
     "quarantine": ("avsluice.quarantine", "list, show, release, export and delete what was kept back"),
+    "stats": ("avsluice.stats", "what audit logs add up to"),
     "schema": ("avsluice.schema", "print the JSON Schema of the policy file"),
 }
 """Command -> (module, one line of help)."""

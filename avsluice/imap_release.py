@@ -32,7 +32,7 @@ async def append(server: Server, mailbox: str, mail: bytes, flags: Sequence[str]
         if server.user is not None:
             _demand(await _within(server, client.login(quote(server.user), server.password or "")), "LOGIN")
         client.timeout = server.timeout
-        reply = await _within(server, client.append(body, quote(encode_name(mailbox)), kept or None, date))
+        reply = await _within(server, client.append(body, quote(encode_name(mailbox)), f"({kept})", date))
         _demand(reply, "APPEND")
         await _within(server, client.logout())
     except TimeoutError as error:
@@ -44,9 +44,10 @@ async def append(server: Server, mailbox: str, mail: bytes, flags: Sequence[str]
 
 
 def _make_client(server: Server) -> IMAP4:
-    kind = IMAP4_SSL if server.tls == "implicit" else IMAP4
-    context = {"ssl_context": server.context()} if server.tls == "implicit" else {}
-    return kind(server.address.host, server.address.port, timeout=server.timeout, **context)
+    host, port = server.address.host, server.address.port
+    if server.tls == "implicit":
+        return IMAP4_SSL(host, port, timeout=server.timeout, ssl_context=server.context())
+    return IMAP4(host, port, timeout=server.timeout)
 
 
 async def _within[T](server: Server, step: Awaitable[T]) -> T:

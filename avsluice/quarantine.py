@@ -7,6 +7,7 @@ for was done, 1 where an entry was not there or something refused it, 2 where no
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the action; 0, 1 or 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name is never a reason to stop
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         return _Task(arguments).act()
