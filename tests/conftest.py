@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ SERVERS: dict[str, Callable[[], object]] = {
     "dovecot": find_dovecot,
     "git": programs.find_git,
     "lftp": programs.find_lftp,
+    "munpack": partial(shutil.which, "munpack"),
     "pip": programs.find_pip,
+    "ripmime": partial(shutil.which, "ripmime"),
     "wget": programs.find_wget,
     "vsftpd": find_vsftpd,
     "proftpd": find_proftpd,

@@ -41,7 +41,12 @@ _TEXTS = {
 }
 _PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n" + bytes(range(256)) * 40 + b"\n%%EOF\n"
 _PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(255, -1, -1)) * 8
-_HEAD = b"Received: from mx.example.org (mx.example.org [192.0.2.1])\r\n\tby mail.example.com (Postfix) with ESMTPS id 4AB\r\n\tfor <b@example.com>; Mon, 5 Jan 2026 10:00:00 +0100 (CET)\r\nDate: Mon, 5 Jan 2026 10:00:00 +0100\r\n"
+_HEAD = (
+    b"Received: from mx.example.org (mx.example.org [192.0.2.1])\r\n"
+    b"\tby mail.example.com (Postfix) with ESMTPS id 4AB\r\n"
+    b"\tfor <b@example.com>; Mon, 5 Jan 2026 10:00:00 +0100 (CET)\r\n"
+    b"Date: Mon, 5 Jan 2026 10:00:00 +0100\r\n"
+)
 
 
 def _crlf(data: bytes) -> bytes:
@@ -55,7 +60,8 @@ def _raw(text: str) -> bytes:
 def _texts() -> Iterator[tuple[str, bytes]]:
     for charset, text in _TEXTS.items():
         data = _crlf(text.encode(charset))
-        top = f"From: a@example.org\nTo: b@example.com\nSubject: {Header(text.split(chr(10))[0], charset).encode()}\nMIME-Version: 1.0\n"
+        subject = Header(text.split(chr(10))[0], charset).encode()
+        top = f"From: a@example.org\nTo: b@example.com\nSubject: {subject}\nMIME-Version: 1.0\n"
         kind = f"Content-Type: text/plain; charset={charset}\n"
         yield f"text-8bit-{charset}", _raw(f"{top}{kind}Content-Transfer-Encoding: 8bit\n\n") + data
         encoded = quopri.encodestring(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-TOP = b"From: a@example.org\r\nTo: b@example.com\r\nSubject: a mail\r\nMessage-ID: <1@example.org>\r\nMIME-Version: 1.0\r\n"
+TOP = b"From: a@example.org\r\nTo: b@example.com\r\nSubject: a mail\r\nMIME-Version: 1.0\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello.\r\n"
 
 
