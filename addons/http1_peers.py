@@ -16,7 +16,9 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
+    HttpEvent,
     ReceiveHttp,
+    ResponseHeaders,
     ResponseProtocolError,
     _http1,
 )
@@ -24,6 +26,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, TBodyRe
 
 MAX_HEAD = 256 * 1024  # of a message, bytes: what Chromium takes
 MAX_LINE = 16 * 1024  # a chunk's size with its extensions, or all trailers, bytes
+MAX_JOINED = 64 * 1024  # a body that is sent together with its head: more would be copied for long
 MAX_INTERIM = 20  # replies before the last one
 
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
@@ -50,7 +53,22 @@ def make_body_reader(expected_size: int | None) -> TBodyReader:
 
 
 class BoundedServer(Http1Server):
-    """The side of a client; what is wrong with its request it is told before the connection closes."""
+    """The side of a client; what is wrong with its request it is told before the connection closes.
+
+    The head of a response whose whole body follows at once waits for that body: one write instead of two."""
+
+    _head = b""  # of a response, not sent yet
+
+    def send(self, event: HttpEvent) -> Commands:
+        """mitmproxy's own."""
+        for command in super().send(event):
+            if isinstance(command, commands.SendData):
+                if isinstance(event, ResponseHeaders) and _is_whole(event):
+                    self._head = command.data
+                    continue
+                if self._head:
+                    command.data, self._head = self._head + command.data, b""
+            yield command
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         """mitmproxy's own, up to a bound."""
@@ -116,6 +134,14 @@ class BoundedClient(Http1Client):
         if self.stream_id is not None:
             error = ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
             yield ReceiveHttp(error)
+
+
+def _is_whole(event: ResponseHeaders) -> bool:
+    """True where the stream says the whole body next, in one piece (HttpStream.send_response), and a small one."""
+    response = event.response
+    if event.end_stream or response.stream:
+        return False
+    return 0 < len(response.raw_content or b"") <= MAX_JOINED
 
 
 _stock_body_reader = _http1.make_body_reader

@@ -37,6 +37,7 @@ class Playbook:
         )
         self.client = client
         self.hooks, self.refuse_servers = hooks, refuse_servers
+        self.writes: list[tuple[Connection, bytes]] = []
         self.out: dict[Connection, bytes] = {client: b""}
         self.servers: list[Server] = []
         self.closed: set[Connection] = set()
@@ -133,6 +134,7 @@ class Playbook:
             case commands.SendData(connection=connection, data=data):
                 if connection not in self.closed:
                     self.out[connection] += data
+                    self.writes.append((connection, data))
             case commands.CloseConnection(connection=connection):
                 connection.state = ConnectionState.CLOSED
                 self.closed.add(connection)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import h11
 import pytest
+from mitmproxy import http
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
 
 from addons import http1_peers
 from addons.body_buffer import BodyBuffer
 from addons.exchange import Clearance, exchange_of
-from addons.http1_peers import MAX_HEAD, MAX_INTERIM, MAX_LINE, BoundedChunks, BoundedClient, BoundedServer
+from addons.http1_peers import MAX_HEAD, MAX_INTERIM, MAX_JOINED, MAX_LINE, BoundedChunks, BoundedClient, BoundedServer
 from addons.stream import AvHttpStream
 from tests.addons.playbook import Playbook
 
@@ -141,3 +142,34 @@ def test_a_later_minor_version_is_passed_as_ours(book: Playbook) -> None:
     book.from_client(GET)
     book.from_server(HELLO.replace(b"HTTP/1.1", b"HTTP/1.2"))
     assert book.to_client == HELLO
+
+
+@pytest.mark.parametrize(("size", "writes"), [(1, 1), (MAX_JOINED, 1), (MAX_JOINED + 1, 2)])
+def test_a_small_whole_response_is_one_write(size: int, writes: int) -> None:
+    """Head and body leave together, as the bytes that they were; a large body is not copied for it."""
+
+    def answer(flow: http.HTTPFlow) -> None:
+        exchange_of(flow).response = Clearance.OURS
+        flow.response = http.Response.make(200, b"x" * size)
+
+    book = Playbook({"requestheaders": answer})
+    book.from_client(GET)
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size
+    assert book.to_client == head + b"x" * size
+    assert len(book.writes) == writes
+
+
+def test_a_head_does_not_wait_for_a_body_that_streams(book: Playbook) -> None:
+    """Whoever streams has its head at once, and each piece as it comes."""
+    book.hooks["responseheaders"] = lambda flow: (
+        setattr(exchange_of(flow), "response", Clearance.UNCHECKED),
+        setattr(flow.response, "stream", True),
+    )
+    book.from_client(GET)
+    book.from_server(HELLO[:-5])
+    assert book.to_client == HELLO[:-5]
+    book.from_server(b"hello")
+    assert book.to_client == HELLO
+    book.from_client(GET)
+    book.from_server(HELLO)
+    assert book.to_client == 2 * HELLO
