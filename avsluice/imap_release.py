@@ -10,6 +10,7 @@ import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from aioimaplib import IMAP4, IMAP4_SSL, AioImapException
@@ -34,7 +35,8 @@ async def append(server: Server, mailbox: str, mail: bytes, flags: Sequence[str]
         client.timeout = server.timeout
         reply = await _within(server, client.append(body, quote(encode_name(mailbox)), f"({kept})", date))
         _demand(reply, "APPEND")
-        await _within(server, client.logout())
+        with suppress(AioImapException, OSError):  # TimeoutError is one: the mail is there, whatever comes now
+            await _within(server, client.logout())
     except TimeoutError as error:
         raise NotReleased(f"{server.address}: no answer within {server.timeout:g} s") from error
     except (AioImapException, OSError, ValueError) as error:

@@ -10,6 +10,7 @@ import re
 import smtplib
 import socket
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -61,8 +62,10 @@ def seal(mail: bytes, entry: str, now: datetime) -> bytes:
 def send(server: Server, envelope: Envelope, mail: bytes) -> Outcome:
     """Blocks until the server has taken the mail. Raises NotReleased; then nobody got it, as far as can be known."""
     try:
-        with _connect(server) as link:
+        with closing(_connect(server)) as link:
             refused = link.sendmail(envelope.sender, envelope.recipients, mail, _options(link, envelope, mail))
+            with suppress(OSError):  # it has the mail, whatever it says to our goodbye
+                link.quit()
     except smtplib.SMTPRecipientsRefused as error:
         words = "; ".join(f"{address}: {_spell(*reply)}" for address, reply in error.recipients.items())
         raise NotReleased(f"{server.address}: every recipient was refused: {words}") from error

@@ -147,6 +147,19 @@ def test_a_server_that_is_not_there(stock: Stock, capsys):
     assert "refused" in capsys.readouterr().err
 
 
+def test_a_bad_goodbye_changes_nothing(stock: Stock, inbox: Inbox, capsys):
+    """A server that took the mail and then answers QUIT badly has it: nobody is told to send it again."""
+
+    async def handle_quit(server, session, envelope):
+        return "421 4.3.2 not now"
+
+    inbox.handle_QUIT = handle_quit  # type: ignore[attr-defined]  # one hook more
+    mail = stock.keep_mail()
+    assert release(stock, mail) == 0
+    assert len(inbox.mails) == 1
+    assert '"release"' in stock.audit()
+
+
 def test_our_own_gateway_is_refused(stock: Stock, capsys):
     """A release through the gateway would be caught again: it is refused before anything is done."""
     mail = stock.keep_mail()
