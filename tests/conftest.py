@@ -20,9 +20,9 @@ import pytest
 from tests.clients import programs
 from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
+from tests.real.dovecot_server import find_dovecot
 from tests.real.proftpd_server import find_proftpd
 from tests.real.vsftpd_server import find_vsftpd
-from tests.real.dovecot_server import find_dovecot
 
 SERVERS: dict[str, Callable[[], object]] = {
     "clamd": find_clamd,
