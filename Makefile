@@ -5,7 +5,7 @@ PROCESSES ?= auto
 # Asked by running it: a pyenv shim may stand in the path without a uv behind it.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
-SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd
+SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd postfix
 CLIENTS := chromium git lftp ncftp tnftp wget
 # They exclude each other as packages: unpacked into .servers/, and the libraries they need are installed.
 UNPACKED := vsftpd proftpd-core proftpd-mod-crypto
@@ -45,6 +45,7 @@ test: setup
 
 servers:
 	$(SUDO) apt-get update
+	echo 'postfix postfix/main_mailer_type select No configuration' | $(SUDO) debconf-set-selections
 	$(INSTALL) curl $(SERVERS) $(CLIENTS)
 	rm -rf .servers && mkdir -p .servers/packages
 	cd .servers/packages && apt-get download $(UNPACKED)

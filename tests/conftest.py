@@ -21,6 +21,7 @@ from tests.clients import programs
 from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
 from tests.real.dovecot_server import find_dovecot
+from tests.real.postfix_server import find_postfix
 from tests.real.proftpd_server import find_proftpd
 from tests.real.vsftpd_server import find_vsftpd
 
@@ -32,6 +33,7 @@ SERVERS: dict[str, Callable[[], object]] = {
     "dovecot": find_dovecot,
     "git": programs.find_git,
     "lftp": programs.find_lftp,
+    "postfix": find_postfix,
     "munpack": partial(shutil.which, "munpack"),
     "pip": programs.find_pip,
     "ripmime": partial(shutil.which, "ripmime"),
