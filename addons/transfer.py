@@ -25,6 +25,7 @@ from addons.steps import Cut, Fetch, Finish, HandOver, Refuse, Release, Step, Wh
 from inspection.inspect_object import Inspection, Inspector, Subject
 from inspection.spool import SpoolRoom
 from inspection.trickle import Trickle
+from inspection.under_way import Phase, UnderWay
 from policy.decision import Choice, Reason
 from policy.model import DocAcl
 
@@ -164,6 +165,28 @@ class Transfer:
     def age(self) -> float:
         """Seconds since the headers were here."""
         return self._loop.time() - self.began
+
+    def tell(self) -> UnderWay:
+        """What it is doing at this moment."""
+        facts = self.subject.facts
+        return UnderWay(
+            id=self.subject.id,
+            client=facts.client,
+            object=facts.url,
+            direction=facts.direction,
+            received=self.intake.raw.size,
+            sent=self.sent,
+            phase=self._phase,
+            age=self.age,
+        )
+
+    @property
+    def _phase(self) -> Phase:
+        if self.inspection is not None:
+            return "sending"
+        if self.sent:
+            return "trickling"
+        return "checking" if self.intake.complete else "receiving"
 
     @property
     def released(self) -> int:

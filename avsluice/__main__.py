@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and up to what size"),
     "quarantine": ("avsluice.quarantine", "list, show, release, export and delete what was kept back"),
     "stats": ("avsluice.stats", "what audit logs add up to"),
+    "top": ("avsluice.top", "what is under way in running gateways"),
     "schema": ("avsluice.schema", "print the JSON Schema of the policy file"),
 }
 """Command -> (module, one line of help)."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
 from inspection.audit import AuditLog
 from inspection.blocked import BlockedMemory
 from inspection.metrics import METRICS, Metrics
 from inspection.quarantine import Quarantine, QuarantineError
 from inspection.spool import SpoolRoom
+from inspection.under_way import tell_all
 from policy.model import Policy
 from policy.model.gateway import Gateway
 from scanners.registry import open_antivirus
@@ -105,6 +106,10 @@ class Checkpoint[G: Gateway]:
     def under_way(self) -> int:
         """How many have entered and not left."""
         return len(self._under_way)
+
+    def tell(self) -> list[dict[str, Any]]:
+        """What is under way, as plain data."""
+        return tell_all(self.name, self._under_way)
 
     @property
     def banners(self) -> list[str]:

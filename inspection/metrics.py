@@ -8,7 +8,7 @@ and from our own vocabularies, never from a peer, so their number is bounded; no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -35,6 +35,9 @@ class Watched(Protocol):
     @property
     def under_way(self) -> int:
         """Transfers that have not ended."""
+
+    def tell(self) -> list[dict[str, Any]]:
+        """What they are doing."""
 
 
 class Metrics:
@@ -129,6 +132,10 @@ class Metrics:
         """Content type and text of everything, in the format that the header `Accept` asks for."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
+
+    def tell_transfers(self) -> list[dict[str, Any]]:
+        """What is under way in all gateways, the oldest first."""
+        return sorted((told for one in self.watched for told in one.tell()), key=lambda told: -float(told["age"]))
 
     def find_unready(self) -> list[str]:
         """Why traffic would not be served: nothing is in force, or an engine has no proof."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import json
 import logging
 import os
+import re
 import socket
 import stat
 from collections.abc import Callable
@@ -26,6 +29,7 @@ WORKER = "AVSLUICE_WORKER"
 MOST_CONNECTIONS = 32
 _HEAD = 8192  # bytes of a request
 _WITHIN = 10.0  # seconds for a request and its answer
+_OURS = re.compile(r"((localhost|127\.0\.0\.1|\[::1\])(:\d+)?)?")
 _PLAIN = "text/plain; charset=utf-8"
 
 type Page = Callable[[dict[str, str]], tuple[int, str, bytes]]
@@ -44,6 +48,7 @@ class MetricsServer:
             "/metrics": lambda head: (200, *metrics.expose(head.get("accept", ""))),
             "/healthz": lambda head: (200, _PLAIN, b"ok\n"),
             "/readyz": lambda head: _tell_ready(metrics.find_unready()),
+            "/transfers": lambda head: _tell_transfers(head, metrics),
         }
         self._holders: dict[int, Address] = {}
         self._address: Address | None = None
@@ -88,7 +93,7 @@ class MetricsServer:
         try:
             async with asyncio.timeout(_WITHIN):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(request))
+                writer.write(self._answer(request, is_local=_is_local(writer)))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
@@ -98,13 +103,16 @@ class MetricsServer:
             self._connections -= 1
             writer.close()
 
-    def _answer(self, request: bytes) -> bytes:
+    def _answer(self, request: bytes, *, is_local: bool) -> bytes:
         first, *lines = request.decode("latin-1").split("\r\n")
         method, _, rest = first.partition(" ")
         head = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if method not in ("GET", "HEAD"):
             return _spell(405, _PLAIN, b"GET only\n", method)
-        page = self.pages.get(rest.partition(" ")[0].partition("?")[0])
+        path = rest.partition(" ")[0].partition("?")[0]
+        if path == "/transfers" and not is_local:
+            return _spell(403, _PLAIN, b"who fetches what is told to this machine only\n", method)
+        page = self.pages.get(path)
         if page is None:
             return _spell(404, _PLAIN, b"there are: " + " ".join(self.pages).encode() + b"\n", method)
         try:
@@ -127,6 +135,18 @@ def _tell_ready(unready: list[str]) -> tuple[int, str, bytes]:
     if unready:
         return 503, _PLAIN, "".join(f"{why}\n" for why in unready).encode()
     return 200, _PLAIN, b"ready\n"
+
+
+def _tell_transfers(head: dict[str, str], metrics: Metrics) -> tuple[int, str, bytes]:
+    # A page of somebody's, whose name was made to resolve to us, is kept out by its name.
+    if not _OURS.fullmatch(head.get("host", "")):
+        return 403, _PLAIN, b"ask for it by a number or as localhost\n"
+    return 200, "application/json", json.dumps(metrics.tell_transfers()).encode() + b"\n"
+
+
+def _is_local(writer: asyncio.StreamWriter) -> bool:
+    peer = writer.get_extra_info("peername")
+    return not isinstance(peer, tuple) or ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
 
 
 def _bind(address: Address) -> socket.socket:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inspection.metrics import Metrics
-from inspection.metrics_server import MOST_CONNECTIONS, WORKER, MetricsError, MetricsServer
+from inspection.metrics_server import MOST_CONNECTIONS, WORKER, MetricsError, MetricsServer, _is_local
 from policy.address import Address
 
 ANY = Address(host="127.0.0.1", port=0)
@@ -64,6 +64,30 @@ async def test_pages():
         assert b"openmetrics" in await ask(
             server, get("/metrics", "Accept: application/openmetrics-text;version=1.0.0")
         )
+
+
+async def test_transfers_are_told_to_this_machine_only(monkeypatch: pytest.MonkeyPatch):
+    """Who fetches what is private: neither another machine nor a page under a name that leads here is told."""
+    async with serving() as server:
+        for host, status in (("localhost:9105", 200), ("127.0.0.1", 200), ("[::1]:1", 200), ("evil.example", 403)):
+            answer = await ask(server, f"GET /transfers HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        monkeypatch.setattr("inspection.metrics_server._is_local", lambda writer: False)
+        assert (await ask(server, get("/transfers"))).startswith(b"HTTP/1.1 403 ")
+        assert (await ask(server, get("/metrics"))).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"), [(("127.0.0.1", 7), True), (("::1", 7, 0, 0), True), ("", True), (("192.0.2.1", 7), False)]
+)
+def test_who_is_local(peer: object, local: bool):
+    """Loopback and Unix sockets are this machine."""
+
+    class Writer:
+        def get_extra_info(self, name: str) -> object:
+            return peer
+
+    assert _is_local(Writer()) is local  # type: ignore[arg-type]  # of a writer only what is used
 
 
 @pytest.mark.parametrize(
