@@ -181,11 +181,17 @@ class Examination:
             self._run(self._inspect)
 
     async def _inspect(self) -> None:
-        """The body as a whole and, where that may pass, each file in a form."""
+        """The body as a whole and, where that may pass, what it is to those who do not decode it, and each file in a
+        form."""
         whole = await self._inspector.inspect(self.subject, self.choice, self.intake.content)
         if not whole.decision.passes:
             self._settle(whole)
             return
+        if self.intake.reads_as_a_file and self.intake.outgoing is self.intake.raw:
+            whole = await self._inspector.inspect(self.subject, self.choice, self.intake.raw)
+            if not whole.decision.passes:
+                self._settle(whole)
+                return
         try:
             stopped = await self._find_bad_file()
         except FormError as error:
@@ -228,6 +234,8 @@ class Examination:
 
     async def _decoded(self) -> None:
         if not self.intake.reads_one_way and not self._leaves_as_it_came:
+            self._leave_decoded()
+        elif self.intake.reads_as_a_file and not self.has_left and not self._leaves_as_it_came:
             self._leave_decoded()
         if self.choice.waits_for_head:
             self._choose(at_once=True)

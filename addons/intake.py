@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from addons.codings import Coding, Decoder
+from addons.polyglots import reads_as_a_file
 from inspection.spool import Spool, SpoolRoom
 
 _PIECE = 64 * 1024
@@ -26,6 +27,7 @@ class Intake:
         self.outgoing: Spool = self.raw if coding.passthrough else self.content
         self.complete = False
         self.reads_one_way = True  # False where some clients read less of the coded bytes than we did
+        self.reads_as_a_file = False  # True where whoever does not decode the bytes may open them as an archive
         self._coding = coding
         self._grown = grown
         self._max_output = room.max_object
@@ -64,6 +66,7 @@ class Intake:
             await self._keep(decoder.feed(data))
         decoder.finish()
         self.reads_one_way = decoder.plain or not self._coding.passthrough
+        self.reads_as_a_file = self._coding.passthrough and reads_as_a_file(self.raw)
         self.content.finish()
 
     async def _keep(self, pieces: Iterable[bytes]) -> None:

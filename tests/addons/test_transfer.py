@@ -187,6 +187,40 @@ async def test_several_members_leave_as_identity() -> None:
     transfer.close()
 
 
+def two_faces() -> bytes:
+    """gzip of a text, in stored blocks; who does not decode it sees a zip file's end."""
+    return gzip.compress(b"a text, and PK\5\6 in it", compresslevel=0)
+
+
+async def test_what_is_an_archive_undecoded_leaves_as_identity() -> None:
+    """Who does not decode would open another file than was checked."""
+    bench = Bench()
+    transfer = bench.make(GZIP)
+    transfer.start()
+    transfer.feed(two_faces())
+    transfer.finish()
+    bench.engine.say(Status.FREE)
+    assert await transfer.next_step() == Whole(gzip.decompress(two_faces()))
+    assert bench.engine.seen == [gzip.decompress(two_faces())]
+    transfer.close()
+
+
+async def test_what_is_an_archive_undecoded_and_has_begun_to_leave_is_checked_twice() -> None:
+    """Coded bytes that are on their way are checked as they leave, too."""
+    bench = Bench(acl(**TRICKLE))
+    transfer = bench.make(GZIP)
+    transfer.start()
+    transfer.feed(two_faces()[:-4])
+    assert isinstance(await transfer.next_step(), Release)
+    transfer.feed(two_faces()[-4:])
+    transfer.finish()
+    bench.engine.say(Status.FREE)
+    out, step = await take_all(transfer)
+    assert (two_faces().endswith(out), isinstance(step, Finish)) == (True, True)
+    assert bench.engine.seen == [gzip.decompress(two_faces()), two_faces()]
+    transfer.close()
+
+
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_what_cannot_be_decoded_is_unknown(accepted: bool) -> None:
     """Where unknown is accepted the origin's bytes leave as they came, else nothing does."""

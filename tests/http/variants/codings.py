@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.http import samples
-from tests.http.variants.packing import CODERS, gzip_comment, gzip_extra, gzip_with, zstd_skippable
+from tests.http.variants.packing import CODERS, brotli_metadata, gzip_comment, gzip_extra, gzip_with, zstd_skippable
 from tests.http.variants.variant import Field, Variant, sized
 
 CODING = b"Content-Encoding"
@@ -140,6 +140,7 @@ def hidden() -> Iterator[Variant]:
     forms = {
         "zip in gzip's extra field": ("gzip", lambda data: gzip_extra(innocent, samples.zipped(data))),
         "text in gzip's comment": ("gzip", lambda data: gzip_comment(innocent, data)),
+        "zip in brotli's metadata": ("br", lambda data: brotli_metadata(innocent, samples.zipped(data))),
         "zip in a skippable zstd frame": ("zstd", lambda data: zstd_skippable(innocent, samples.zipped(data))),
     }
     for name, (token, pack) in forms.items():

@@ -60,6 +60,15 @@ def zstd_skippable(data: bytes, hidden: bytes) -> bytes:
     return frame + zstandard.compress(data)
 
 
+def brotli_metadata(data: bytes, hidden: bytes) -> bytes:
+    """brotli that begins with a metadata block (RFC 7932 section 9.2) of other bytes, which no decoder shows."""
+    # From the lowest bit: a window of 64 KiB (0), not the last (0), metadata (11), reserved (0), bytes of size.
+    size = (len(hidden) - 1).bit_length() + 7 >> 3
+    kind = 0b11 << 2 | size << 5 | (len(hidden) - 1) << 7
+    plain = (len(data) - 1) << 3 | 1 << 19  # not the last (0), four nibbles of size (00), uncompressed (1)
+    return kind.to_bytes(size + 1, "little") + hidden + plain.to_bytes(3, "little") + data + b"\3"
+
+
 ARCHIVES: dict[str, Packer] = {
     "zip": samples.zipped,
     "zip in zip": lambda data: samples.zipped(data, depth=2),
