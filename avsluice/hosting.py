@@ -27,6 +27,7 @@ from policy.model.policy import AnyGateway
 logger = logging.getLogger(__name__)
 
 HOSTED = {
+    "ftp-proxy": "ftpgw.hosted:FtpHosted",
     "smtp-proxy": "mailgw.smtp.gateway:SmtpGateway",
 }
 """Kind of gateway -> module:class, for those that are built."""

@@ -73,7 +73,7 @@ class Upstream(aioftp.Client):
         """Connect, with TLS where the policy says so; the greeting, which may be a refusal. Raises UpstreamError."""
         with _as_upstream_error("it cannot be reached"):
             async with asyncio.timeout(self._stall):
-                await self.connect(host, port)
+                await aioftp.BaseClient.connect(self, host, port)  # the client's own reads the greeting itself
             sock = self.stream.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._owed = 1
