@@ -7,8 +7,12 @@ configuration file is not read; standard output is left to the audit log, and wh
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from mitmproxy import exceptions
 from mitmproxy.options import Options
@@ -31,12 +35,13 @@ async def serve(service: Service, host: Host) -> int:
     log_to_stderr()
     allow_many_files()
     addon = AntivirusAddon(host)
-    master = _Master(service, addon)
-    try:
-        master.options.set(*service.settings)
-        master.options.update(**options)
-    except exceptions.OptionsError as why:
-        raise CannotServe(str(why)) from why
+    with _one_at_a_time():
+        master = _Master(service, addon)
+        try:
+            master.options.set(*service.settings)
+            master.options.update(**options)
+        except exceptions.OptionsError as why:
+            raise CannotServe(str(why)) from why
     for number in (signal.SIGTERM, signal.SIGINT):  # the addon's drain takes them over
         asyncio.get_running_loop().add_signal_handler(number, master.shutdown)
     try:
@@ -44,6 +49,23 @@ async def serve(service: Service, host: Host) -> int:
     except SystemExit:  # mitmproxy's word for errors at its start, which are logged
         return FAILED
     return FAILED if addon.failed else 0
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """mitmproxy makes its certificate authority where there is none: two processes that do so at once would have one
+    each, and clients would trust only that of the last. The home directory is the lock, for the folder may not be
+    there yet."""
+    try:
+        home = os.open(Path.home(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, RuntimeError):  # none to be alone in: mitmproxy tells
+        yield
+        return
+    try:
+        fcntl.flock(home, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(home)
 
 
 class _Master(DumpMaster):

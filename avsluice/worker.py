@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from avsluice.notify import VARIABLES
 from inspection.metrics_server import WORKER
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_LINE = 4096
 _numbers = itertools.count()
@@ -55,9 +58,7 @@ class Worker:
         with theirs:
             line = f"{theirs.fileno()},{lock},{beat:g}"
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "avsluice", "run"),
-                *self._words,
-                *("--worker", line),
+                *self._command(line),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lock),
                 env=_environment() | {WORKER: str(self.number)},
@@ -66,6 +67,10 @@ class Worker:
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)
         self.beat_at = asyncio.get_running_loop().time()
         return reader
+
+    def _command(self, line: str) -> list[str]:
+        program = [sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "avsluice", "run"]
+        return [*program, *self._words, "--worker", line]
 
     async def follow(self, reader: asyncio.StreamReader, hear: Callable[[Worker, list[str]], None]) -> None:
         """Hand on what it tells, until it has ended. Its processes may hold the line open longer than it lives."""
@@ -80,9 +85,13 @@ class Worker:
             self._writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader, hear: Callable[[Worker, list[str]], None]) -> None:
-        while line := await reader.readline():
-            if words := line.decode("utf-8", "replace").split():
-                hear(self, words)
+        try:
+            while line := await reader.readline():
+                if words := line.decode("utf-8", "replace").split():
+                    hear(self, words)
+        except ValueError as why:  # a line without end, a port that is none
+            logger.error("%s (process %d) tells what nobody understands: %s", ", ".join(self.labels), self.pid, why)
+            self.kill()
 
     def order(self, word: str) -> None:
         """Tell it `drain`, `cut` or `reload`; one that has ended hears nothing."""

@@ -12,7 +12,17 @@ import pwd
 import resource
 import sys
 
-OURS = ("addons", "ftpgw", "inspection", "mailgw", "policy", "avsluice.hosting", "avsluice.link", "avsluice.supervisor")
+OURS = (
+    "addons",
+    "ftpgw",
+    "inspection",
+    "mailgw",
+    "policy",
+    "avsluice.hosting",
+    "avsluice.link",
+    "avsluice.supervisor",
+    "avsluice.worker",
+)
 
 
 def become(user: str) -> None:

@@ -24,7 +24,7 @@ from tests.http.processes import Door, command_line, is_there, refuses, served, 
 from tests.http.run_proxy import RunProxy
 from tests.http.test_client_gone import wait_until
 from tests.http.test_run import fail
-from tests.http.wire import ask, connect, read_reply, take
+from tests.http.wire import ask, connect, connect_tls, read_reply, take
 
 Runner = Callable[..., RunProxy]
 
@@ -97,6 +97,25 @@ def test_two_gateways_of_two_workers_each(runner: Runner, file: Path, origin: Or
     assert curl(doors["A"], url).body == data
     assert not [line for line in run.lines if "http-proxy.B" in line and "has changed" in line]
     assert [line for line in run.lines if line.startswith("{") and not line.endswith("}")] == []
+
+
+def test_all_workers_have_one_authority(
+    runner: Runner, file: Path, tmp_path: Path, tls_origin: Origin, confdir: Path
+) -> None:
+    """Where none was there before: all make certificates that the file of the one authority vouches for."""
+    file.write_text(policy(A=""))
+    run = runner("--workers", "3", "--set", f"ssl_verify_upstream_trusted_ca={confdir / 'upstream.pem'}")
+    at = door(run, "A")
+    url = tls_origin.serve("/several/tls", Reply(steps=(b"clean",)))
+    ca = str(tmp_path / ".mitmproxy" / "mitmproxy-ca-cert.pem")
+    hands = workers(run.pid)
+    with ExitStack() as stack:
+        for _ in range(60):
+            client = stack.enter_context(connect_tls(at, url, ca))
+            assert take(client, ask(url, absolute=False)).body == b"clean"
+            if all(served(pid, at.port) for pid in hands):
+                break
+        assert [bool(served(pid, at.port)) for pid in hands] == [True] * 3
 
 
 def test_an_interrupt_drains_all(runner: Runner, origin: Origin) -> None:
