@@ -74,11 +74,11 @@ def read_header(window: Window, start: int, limit: int, stops: Sequence[bytes]) 
 
 
 def _find_stop(block: bytes, stops: Sequence[bytes]) -> int | None:
-    at = 0 if block.startswith(b"--") else block.find(b"\n--") + 1
-    while at > 0 or (at == 0 and block.startswith(b"--")):
+    at = 0
+    while at >= 0:
         if block.startswith(tuple(stops), at):
             return at
-        at = block.find(b"\n--", at) + 1
+        at = block.find(b"\n--", at) + 1 or -1
     return None
 
 

@@ -48,6 +48,12 @@ def test_limit() -> None:
         assert 900 < len(mail.leaves) <= 1000
 
 
+def test_hyphens_first() -> None:
+    """A part whose header begins with two hyphens is read to its end."""
+    with reading(TOP + _MIXED + b"--b\r\n--x: y\r\n\r\nz\r\n--b--\r\n") as mail:
+        assert [leaf.size for leaf in mail.leaves] == [1]
+
+
 def test_blanks() -> None:
     """A line of a megabyte of blanks in quoted-printable takes no longer than another."""
     began = time.monotonic()
