@@ -24,6 +24,7 @@ _CENTRAL = b"PK\x01\x02"
 _END = b"PK\x05\x06"
 _END_SIZE, _CENTRAL_SIZE, _LOCAL_SIZE = 22, 46, 30
 _LONGEST_COMMENT = 65535
+_WINDOW = 1024 * 1024  # as far as 7-Zip looks for a zip file behind a loader; searched at once
 _MOST_ENDS = 100  # four bytes that may be the end of a zip file, looked into
 _LZMA_HEAD = 9
 
@@ -75,18 +76,33 @@ class Front:
 
 def find_front(file: Seekable) -> Front | None:
     """The part of a file that ends with a zip file's directory, where something else stands behind it, as far back as
-    readers look for it. In a form, a mail or a disk image that is how a zip file lies; its readers open it there."""
+    readers look for it. In a form, a mail or a disk image that is how a zip file lies; its readers open it there. Where
+    a member begins in the first megabyte it may end anywhere: some readers search for it from there."""
     first = max(0, file.size - _END_SIZE - _LONGEST_COMMENT)
-    tail = file.read(first, file.size - first)
-    at = tail.rfind(_END)
+    front = _find_front_in(file, first, file.size)
+    if front is not None or first == 0 or not _has_member_ahead(file):
+        return front
+    while first > 0 and front is None:
+        first, stop = max(0, first - _WINDOW), first + _END_SIZE
+        front = _find_front_in(file, first, stop)
+    return front
+
+
+def _find_front_in(file: Seekable, first: int, stop: int) -> Front | None:
+    part = file.read(first, stop - first)
+    at = part.rfind(_END)
     for _ in range(_MOST_ENDS):
         if at < 0:
             return None
-        size, comment = (int.from_bytes(tail[at + low : at + high], "little") for low, high in ((12, 16), (20, 22)))
+        size, comment = (int.from_bytes(part[at + low : at + high], "little") for low, high in ((12, 16), (20, 22)))
         if 0 < size <= first + at and file.read(first + at - size, 4) == _CENTRAL:
             return Front(file, min(first + at + _END_SIZE + comment, file.size))
-        at = tail.rfind(_END, 0, at)
+        at = part.rfind(_END, 0, at)
     return None
+
+
+def _has_member_ahead(file: Seekable) -> bool:
+    return LOCAL in file.read(0, _WINDOW)
 
 
 def members(file: Seekable, budget: Budget) -> Iterator[Stream]:

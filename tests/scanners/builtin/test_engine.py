@@ -127,7 +127,9 @@ class TestFree:
         """Beginnings of magic numbers do not make an archive."""
         assert (await builtin.ask(MemoryBody(data))).status is Status.FREE
 
-    @pytest.mark.parametrize("behind", [b"more", NOISE[:60_000]], ids=["little", "much"])
+    @pytest.mark.parametrize(
+        "behind", [b"more", NOISE[:60_000], NOISE[:66_000], bytes(3 << 20)], ids=["little", "much", "more", "most"]
+    )
     async def test_a_zip_amid_others(self, builtin: Builtin, behind: bytes) -> None:
         """A zip in a form or a disk image is opened where it lies, however many there are, and is no fault."""
         clean, infected = (b"head" + zipped(b"x") + b"between" + zipped(data) + behind for data in (NOISE, EICAR))
