@@ -30,9 +30,13 @@ class Place:
     def login(self, data: Data = "pasv") -> ftplib.FTP:
         """A session of ftplib's, logged in; its data connections are opened in that way."""
         client = connect(self, data)
-        client.login(self.user, self.password)
-        if isinstance(client, ftplib.FTP_TLS):
-            client.prot_p()
+        try:
+            client.login(self.user, self.password)
+            if isinstance(client, ftplib.FTP_TLS):
+                client.prot_p()
+        except BaseException:
+            client.close()
+            raise
         return client
 
 
@@ -44,7 +48,11 @@ def connect(place: Place, data: Data = "pasv") -> ftplib.FTP:
     else:
         kind = _Implicit if place.tls == "implicit" else _Secured
         client = _with_data(kind, data)(context=context(place), timeout=10)
-    client.connect(place.host, place.port)
+    try:
+        client.connect(place.host, place.port)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 

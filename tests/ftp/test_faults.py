@@ -132,11 +132,14 @@ async def never_connect(session: Conversation, _name: str) -> None:
 @pytest.mark.parametrize("script", [reset_midway, end_and_fail, end_and_vanish, hang, never_connect])
 def test_a_download_that_breaks(wire: Wire, upstream: FakeFtpServer, running: FtpGateway, script: object) -> None:
     """Half a file is never reported as a whole one: the reply is a 4xx, and the client gets none of it as checked."""
+    name = script.__name__  # type: ignore[attr-defined]
+    upstream.files[name] = DATA
     upstream.scripts["RETR"] = script  # type: ignore[assignment]
-    got, answer = retrieve(wire)
+    got, answer = retrieve(wire, name)
     assert answer[:1] == "4", answer
     assert len(got) < 20_000
-    assert running.record_of_path("/file")["reason"] == "upstream"
+    record = running.record_of_path(f"/{name}")
+    assert record["reason"] == "upstream", record
 
 
 async def refuse_after_data(session: Conversation, name: str) -> None:
@@ -161,7 +164,7 @@ async def refuse(session: Conversation, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "code"), [(refuse_after_data, "452"), (close_after_data, "4"), (refuse, "553"), (never_connect, "4")]
+    ("script", "code"), [(refuse_after_data, "4"), (close_after_data, "4"), (refuse, "553"), (never_connect, "4")]
 )
 def test_an_upload_that_breaks(wire: Wire, upstream: FakeFtpServer, script: object, code: str) -> None:
     """An upload that the server did not confirm is not reported as stored."""

@@ -248,9 +248,9 @@ def test_trees_with_one_infected_file(place: Place, tmp_path: Path, engine: Slow
 def test_pieces_in_parallel(place: Place, tmp_path: Path, engine: SlowEngine) -> None:
     """lftp's pget puts four pieces together to the whole file; of an infected one it gets none."""
     engine.delay = 0.0
-    data = samples.clean("pget", 2_000_000)
+    data = samples.clean("pget", 900_000)
     (place.root / "pget").write_bytes(data)
-    (place.root / "pget-bad").write_bytes(samples.infected("pget", 2_000_000))
+    (place.root / "pget-bad").write_bytes(samples.infected("pget", 900_000))
     client = CLIENTS["lftp"](place, "pasv", tmp_path)
     done = client.script("pget -n4 pget")  # type: ignore[attr-defined]  # it is lftp
     assert (done.exit, (tmp_path / "pget").read_bytes() == data) == (0, True), done.output

@@ -34,7 +34,7 @@ class VsftpdServer(FtpServer):
         yield from (f"listen={_yes(not version6)}", f"listen_ipv6={_yes(version6)}")
         yield f"listen_address{'6' if version6 else ''}={self.host}"
         yield from (f"listen_port={self.port}", f"pasv_min_port={first}", f"pasv_max_port={last}")
-        yield from ("background=NO", "run_as_launching_user=YES", "max_clients=0", "seccomp_sandbox=NO")
+        yield from ("background=NO", "run_as_launching_user=YES", "max_clients=0", "max_per_ip=0", "seccomp_sandbox=NO")
         yield f"ftp_username={pwd.getpwuid(os.getuid()).pw_name}"
         yield from ("anonymous_enable=YES", f"anon_root={self.root}", "anon_umask=022", "write_enable=YES")
         yield from ("anon_upload_enable=YES", "anon_mkdir_write_enable=YES", "anon_other_write_enable=YES")
