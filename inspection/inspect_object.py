@@ -114,14 +114,22 @@ class Inspector:
     async def _keep(self, subject: Subject, inspection: Inspection, body: Body) -> Inspection:
         if self._quarantine is None:
             return inspection
+        facts, acl = subject.facts, inspection.decision.acl
         metadata = {
+            "event": "object",
             "proxy": self.name,
+            "session": subject.session,
+            "client": facts.client,
+            "server": facts.server,
+            "user": facts.user,
+            "direction": facts.direction,
+            "object": facts.url,
+            "filename": facts.filename,
+            "content_type": facts.content_type,
             "status": str(inspection.status),
             "virus": inspection.virus,
-            "client": subject.facts.client,
-            "filename": subject.facts.filename,
-            "content_type": subject.facts.content_type,
-            "sha256": body.sha256,
+            "acl": acl,
+            "tag": f"ACL3D:{acl}",
         }
         try:
             await self._quarantine.keep(subject.id, body, metadata)

@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import Any
 
 from inspection.record import DocumentEntry, visible
 from policy.verdict import Status
+from scanners.engine import Body
 
 MOST_COMMANDS = 200  # command lines of the client that are kept
 _LINE = 512  # characters of one of them (RFC 5321 section 4.5.3.1.4)
+_HEADER = 64 * 1024  # bytes of a mail in which the subject is looked for
+_SUBJECT = re.compile(rb"^subject[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+_END = re.compile(rb"\r?\n\r?\n")
 _LOGIN = re.compile(r"\s*(?:\S+\s+)?(AUTH|AUTHENTICATE|LOGIN|PASS|APOP)\b", re.IGNORECASE)
 
 
@@ -72,6 +78,20 @@ class KeptMail:
         }
         known = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v not in (None, (), [])}
         return {"event": "mail", **known}
+
+
+def read_subject(mail: Body) -> str | None:
+    """The first Subject of a mail's header, decoded as far as it can be; None where there is none."""
+    head = mail.read(0, _HEADER)
+    if (end := _END.search(head)) is not None:
+        head = head[: end.start() + 1]
+    if (found := _SUBJECT.search(head)) is None:
+        return None
+    text = re.sub(r"\r?\n", "", found[1].decode("utf-8", "backslashreplace")).strip()
+    try:
+        return str(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):  # an encoding that nobody knows, or that it does not have
+        return text
 
 
 def _document(entry: DocumentEntry) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from inspection.audit import AuditRecord, DocumentEntry
 from inspection.checkpoint import Checkpoint
-from inspection.kept_mail import KeptMail
+from inspection.kept_mail import KeptMail, read_subject
 from inspection.quarantine import QuarantineError
 from mailgw.division import divide
 from mailgw.envelope import Envelope
@@ -249,14 +249,14 @@ async def _keep[G: MailProxy](
     if checkpoint.quarantine is None:
         return _defer(outcome, "there is no quarantine")
     try:
-        await checkpoint.quarantine.keep(envelope.id, mail, _metadata(checkpoint.name, envelope, outcome))
+        await checkpoint.quarantine.keep(envelope.id, mail, _metadata(checkpoint.name, envelope, mail, outcome))
     except QuarantineError as error:
         logger.error("mail %s could not be kept in the quarantine: %s", envelope.id, error)
         return _defer(outcome, "it could not be kept in the quarantine")
     return replace(outcome, quarantine=envelope.id)
 
 
-def _metadata(proxy: str, envelope: Envelope, outcome: MailOutcome) -> dict[str, object]:
+def _metadata(proxy: str, envelope: Envelope, mail: Body, outcome: MailOutcome) -> dict[str, object]:
     decision = outcome.decision
     return KeptMail(
         proxy=proxy,
@@ -271,6 +271,7 @@ def _metadata(proxy: str, envelope: Envelope, outcome: MailOutcome) -> dict[str,
         mail_options=envelope.mail_options,
         copy_to=decision.copy_to,
         message_id=outcome.message_id,
+        subject=read_subject(mail),
         status=decision.status,
         virus=outcome.virus,
         documents=outcome.documents,
