@@ -19,6 +19,8 @@ _WORD = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _PARAMETER = re.compile(rf';[ \t]*({_WORD})=(?:({_WORD}|[^\s;"\\]+)|"([^"\\\r\n]*)")[ \t]*')
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _MULTIPART = re.compile(rf"[ \t]*multipart/{_WORD}[ \t]*", re.IGNORECASE)
+# Two fields, which mitmproxy joins by a comma, or a list: some servers take the last one.
+_AMONG_OTHERS = re.compile(r"(?:^|,)\W*multipart|multipart\W*/", re.IGNORECASE)
 _FIELD = re.compile(rb"(?i)(content-[a-z-]+):[ \t]*([^\r\n\0]*)")
 
 
@@ -53,8 +55,8 @@ def find_boundary(content_type: str | None) -> bytes | None:
         return None
     kind = _MULTIPART.match(content_type)
     if kind is None:
-        if not content_type.lower().lstrip().startswith("multipart"):
-            return None
+        if _AMONG_OTHERS.search(content_type) is None:
+            return None  # as in a parameter's value
         raise FormError("a form without a readable type")
     found, at = [], kind.end()
     while match := _PARAMETER.match(content_type, at):

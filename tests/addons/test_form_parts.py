@@ -92,6 +92,9 @@ def test_the_boundary(kind: str | None, boundary: bytes | None) -> None:
         'multipart/form-data; boundary="b',
         'multipart/form-data; boundary=""',
         "multipart form-data; boundary=b",
+        "text/plain, multipart/form-data; boundary=b",
+        "text/plain; multipart/form-data; boundary=b",
+        "\u00a0multipart/form-data; boundary=b",
     ],
 )
 def test_a_boundary_that_readers_take_differently_is_refused(kind: str) -> None:

@@ -47,9 +47,9 @@ class H2Client:
         taken, _ = self._ask("GET", url, end_stream=True)
         return taken
 
-    def post(self, url: str, data: bytes, trailers: Sequence[Header] = ()) -> Taken:
+    def post(self, url: str, data: bytes, trailers: Sequence[Header] = (), fields: Sequence[Header] = ()) -> Taken:
         """Upload without a length, as fast as the windows open."""
-        taken, stream = self._ask("POST", url, end_stream=False)
+        taken, stream = self._ask("POST", url, fields, end_stream=False)
         while data:
             self.read_while(lambda: self._h2.local_flow_control_window(stream) == 0)
             size = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
@@ -61,10 +61,10 @@ class H2Client:
             self._flush()
         return taken
 
-    def _ask(self, method: str, url: str, *, end_stream: bool) -> tuple[Taken, int]:
+    def _ask(self, method: str, url: str, fields: Sequence[Header] = (), *, end_stream: bool) -> tuple[Taken, int]:
         stream = self._h2.get_next_available_stream_id()
         headers = [(":method", method), (":scheme", "https"), (":authority", self._authority)]
-        self._h2.send_headers(stream, [*headers, (":path", urlsplit(url).path)], end_stream=end_stream)
+        self._h2.send_headers(stream, [*headers, (":path", urlsplit(url).path), *fields], end_stream=end_stream)
         self._flush()
         self.streams[stream] = taken = Taken()
         return taken, stream
