@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mitmproxy import exceptions
-from mitmproxy.options import Options
+from mitmproxy.certs import CertStore
+from mitmproxy.options import CONF_BASENAME, Options
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 from mitmproxy.tools.dump import DumpMaster
 
@@ -35,13 +36,14 @@ async def serve(service: Service, host: Host) -> int:
     log_to_stderr()
     allow_many_files()
     addon = AntivirusAddon(host)
-    with _one_at_a_time():
-        master = _Master(service, addon)
-        try:
+    master = _Master(service, addon)
+    try:
+        with _one_at_a_time():
             master.options.set(*service.settings)
             master.options.update(**options)
-        except exceptions.OptionsError as why:
-            raise CannotServe(str(why)) from why
+            _make_authority(master.options)
+    except exceptions.OptionsError as why:
+        raise CannotServe(str(why)) from why
     for number in (signal.SIGTERM, signal.SIGINT):  # the addon's drain takes them over
         asyncio.get_running_loop().add_signal_handler(number, master.shutdown)
     try:
@@ -51,11 +53,20 @@ async def serve(service: Service, host: Host) -> int:
     return FAILED if addon.failed else 0
 
 
+def _make_authority(options: Options) -> None:
+    """Where there is none, as mitmproxy itself does in its `running`. Raises CannotServe."""
+    folder = Path(options.confdir).expanduser()
+    try:
+        if not (folder / f"{CONF_BASENAME}-ca.pem").exists():
+            CertStore.create_store(folder, CONF_BASENAME, options.key_size)
+    except OSError as why:
+        raise CannotServe(f"no certificate authority can be kept in {folder} (--set confdir=FOLDER): {why}") from why
+
+
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """mitmproxy makes its certificate authority where there is none: two processes that do so at once would have one
-    each, and clients would trust only that of the last. The home directory is the lock, for the folder may not be
-    there yet."""
+    """Two processes that make an authority at once would have one each, and clients would trust only that of the last.
+    The home directory is the lock, for the folder may not be there yet."""
     try:
         home = os.open(Path.home(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, RuntimeError):  # none to be alone in: mitmproxy tells
