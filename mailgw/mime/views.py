@@ -20,6 +20,7 @@ from mailgw.mime.window import Readable, Window
 _HEAD = 4096
 _MOST_BLOCKS = 50
 _MOST_STRETCHES = 200
+_SHORTEST_STRETCH = 48
 _LONG_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}\s*")
 _SHORT_LINE = re.compile(rb"[A-Za-z0-9+/]{2,}={0,2}\s*")
 _LINE_LIMIT = 1 << 16
@@ -142,8 +143,15 @@ class LeafViews:
         if base64_text.looks_like_base64(head):
             self._add("base64", base64_text.decode(self._pieces()))
             self._add("base64-restarted", base64_text.decode_restarted(self._pieces()))
+        elif self._leaf.type.startswith("text/"):
+            self._add_stretches(self.views[0].body)
         if any(map(quoted_printable.has_escapes, self._pieces())):
             self._add("quoted-printable", quoted_printable.decode(self._pieces()))
+
+    def _add_stretches(self, main: Spool) -> None:
+        """A mail within a text, as a bounce quotes it: no reader of mail opens it, but people and some tools do."""
+        for number, lines in enumerate(find_stretches(main)):
+            self._add(f"stretch-{number + 1}", base64_text.decode_restarted(lines))
 
     def _add_charset(self, main: Spool) -> None:
         try:
@@ -193,10 +201,13 @@ def find_stretches(body: Readable) -> Iterator[Iterator[bytes]]:
     found = 0
     for is_base64, lines in itertools.groupby(_lines(body, 0), _Base64Lines()):
         if is_base64:
+            first = list(itertools.islice(lines, 3))
+            if sum(map(len, first)) < _SHORTEST_STRETCH:
+                continue
             found += 1
             if found > _MOST_STRETCHES:
                 return
-            yield lines
+            yield itertools.chain(first, lines)  # noqa: B031  (it goes on where `first` ended)
 
 
 class _Base64Lines:
