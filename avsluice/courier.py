@@ -23,6 +23,10 @@ class NotReleased(OSError):
     """The server was not reached, or refused; the text says what it answered."""
 
 
+class NotReached(NotReleased):
+    """Nobody was there to take it: another server may be tried."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A mail server. `timeout` in seconds for each step."""

@@ -11,18 +11,18 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from avsluice.courier import MOST, NotReleased, Server, is_local, read_password
+from avsluice.courier import MOST, NotReached, NotReleased, Server, is_local, read_password
 from avsluice.export import choose_path, read_whole, write_file
 from avsluice.imap_release import append
 from avsluice.kept import Kept
 from avsluice.quarantine_arguments import Refused
-from avsluice.smtp_release import Envelope, seal, send
+from avsluice.smtp_release import Envelope, Outcome, seal, send
 from inspection.audit import AuditLog, AuditRecord
 from policy.address import Address
 from policy.model import Policy, SmtpProxy
@@ -104,37 +104,40 @@ class Release:
         mail = read_whole(kept, MOST)
         if self._arguments.imap is not None and self._named is not None:
             return self._append(kept, self._named, mail)
-        return self._send(kept, self._named or self._next_hop(kept), mail)
+        return self._send(kept, [self._named] if self._named else self._next_hops(kept), mail)
 
     def _append(self, kept: Kept, server: Server, mail: bytes) -> tuple[Mapping[str, Any], str]:
         mailbox = str(self._arguments.mailbox or kept.known.get("mailbox") or "INBOX")
         asyncio.run(append(server, mailbox, mail, kept.texts("flags"), _internal_date(kept)))
         return {"released": True, "server": str(server.address), "mailbox": mailbox}, str(server.address)
 
-    def _send(self, kept: Kept, server: Server, mail: bytes) -> tuple[Mapping[str, Any], str]:
+    def _send(self, kept: Kept, servers: Sequence[Server], mail: bytes) -> tuple[Mapping[str, Any], str]:
         sender = self._arguments.new_sender
         if sender is None:
             sender = str(kept.known.get("sender") or "")
         envelope = Envelope(sender=sender, recipients=self._arguments.to or kept.texts("recipients"))
-        outcome = send(server, envelope, seal(mail, kept.id, datetime.now(UTC)))
+        server, outcome = _send_to_first(servers, envelope, seal(mail, kept.id, datetime.now(UTC)))
         told = {"released": True, "server": str(server.address), "recipients": outcome.recipients}
         return told | ({"refused": outcome.refused} if outcome.refused else {}), str(server.address)
 
-    def _next_hop(self, kept: Kept) -> Server:
-        """The server behind the gateway that kept the mail."""
+    def _next_hops(self, kept: Kept) -> list[Server]:
+        """The servers behind the gateway that kept the mail."""
         label = str(kept.known.get("proxy"))
         gateway = dict(self._policy.gateways()).get(label)
         if not isinstance(gateway, SmtpProxy) or not gateway.server:
             raise NotReleased(f"no smtp-proxy of the policy is called {label}: say --server, --imap or --output")
         tls = gateway.server_tls
-        return Server(
-            address=gateway.server[0],
-            tls=self._arguments.tls or tls.mode,
-            ca=self._arguments.ca or tls.ca,
-            verify=tls.verify and not self._arguments.no_verify,
-            user=self._arguments.user,
-            password=self._password,
-        )
+        return [
+            Server(
+                address=address,
+                tls=self._arguments.tls or tls.mode,
+                ca=self._arguments.ca or tls.ca,
+                verify=tls.verify and not self._arguments.no_verify,
+                user=self._arguments.user,
+                password=self._password,
+            )
+            for address in gateway.server
+        ]
 
     def _record(self, kept: Kept, server: str, ms: float) -> None:
         known = kept.known
@@ -160,6 +163,15 @@ class Release:
         )
         if self._log is not None:
             self._log.write(record)
+
+
+def _send_to_first(servers: Sequence[Server], envelope: Envelope, mail: bytes) -> tuple[Server, Outcome]:
+    """To the first server that can be reached; what it says stands."""
+    *others, last = servers
+    for server in others:
+        with suppress(NotReached):
+            return server, send(server, envelope, mail)
+    return last, send(last, envelope, mail)
 
 
 def _same_host(listen: str, host: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 
-from avsluice.courier import NotReleased, Server
+from avsluice.courier import NotReached, NotReleased, Server
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f<>]")
@@ -62,7 +62,7 @@ def seal(mail: bytes, entry: str, now: datetime) -> bytes:
 def send(server: Server, envelope: Envelope, mail: bytes) -> Outcome:
     """Blocks until the server has taken the mail. Raises NotReleased; then nobody got it, as far as can be known."""
     try:
-        with closing(_connect(server)) as link:
+        with closing(_reach(server)) as link:
             refused = link.sendmail(envelope.sender, envelope.recipients, mail, _options(link, envelope, mail))
             with suppress(OSError):  # it has the mail, whatever it says to our goodbye
                 link.quit()
@@ -71,13 +71,22 @@ def send(server: Server, envelope: Envelope, mail: bytes) -> Outcome:
         raise NotReleased(f"{server.address}: every recipient was refused: {words}") from error
     except smtplib.SMTPResponseException as error:
         raise NotReleased(f"{server.address}: {_spell(error.smtp_code, error.smtp_error)}") from error
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # SMTPException is an OSError; ValueError: what smtplib will not put in a line
+    except NotReleased:
+        raise
+    except (OSError, ValueError) as error:
+        # SMTPException is an OSError; a ValueError is what smtplib will not put in a line.
         raise NotReleased(f"{server.address}: {error}") from error
     words_of = {address: _spell(*reply) for address, reply in refused.items()}
     return Outcome([address for address in envelope.recipients if address not in words_of], words_of)
+
+
+def _reach(server: Server) -> smtplib.SMTP:
+    try:
+        return _connect(server)
+    except smtplib.SMTPResponseException:
+        raise
+    except OSError as error:
+        raise NotReached(f"{server.address}: {error}") from error
 
 
 def _connect(server: Server) -> smtplib.SMTP:

@@ -166,6 +166,7 @@ def _bind_unix(path: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(0.5)
                 if probe.connect_ex(path) != 0:
                     os.unlink(path)  # left by a crash: nobody listens
     sock = socket.socket(socket.AF_UNIX)

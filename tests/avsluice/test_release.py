@@ -147,6 +147,15 @@ def test_a_server_that_is_not_there(stock: Stock, capsys):
     assert "refused" in capsys.readouterr().err
 
 
+def test_the_next_hops_are_tried_in_turn(stock: Stock, inbox: Inbox, server: Controller):
+    """Where the first server of the gateway is not there, the second one gets the mail."""
+    both = f"server: [127.0.0.1:{_free_port()}, 127.0.0.1:{server.port}]"
+    stock.policy.write_text(stock.policy.read_text().replace(f"server: 127.0.0.1:{server.port}", both))
+    assert release(stock, stock.keep_mail()) == 0
+    assert len(inbox.mails) == 1
+    assert f"127.0.0.1:{server.port}" in stock.audit()
+
+
 def test_a_bad_goodbye_changes_nothing(stock: Stock, inbox: Inbox, capsys):
     """A server that took the mail and then answers QUIT badly has it: nobody is told to send it again."""
 
