@@ -27,6 +27,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, TBodyRe
 MAX_HEAD = 256 * 1024  # of a message, bytes: what Chromium takes
 MAX_LINE = 16 * 1024  # a chunk's size with its extensions, or all trailers, bytes
 MAX_JOINED = 64 * 1024  # a body that is sent together with its head: more would be copied for long
+MIN_DATA = 16 * 1024  # of a chunked body, told at once where so much is there, bytes
 MAX_INTERIM = 20  # replies before the last one
 
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
@@ -36,9 +37,29 @@ Commands = layer.CommandGenerator[None]
 
 class BoundedChunks(ChunkedReader):
     """Reads chunks. Raises h11's ProtocolError at trailers, which mitmproxy cannot carry over HTTP/1 (and at which it
-    would crash), and at lines without an end."""
+    would crash), and at lines without an end.
+
+    Small chunks are given together: each event is a walk through all of mitmproxy's layers, and a megabyte of chunks of
+    one byte would hold up everybody for seconds."""
+
+    _end: h11.EndOfMessage | None = None  # it was read, and is to be told next
 
     def __call__(self, buf: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
+        """The next bytes of the body, its end, or None where more must arrive."""
+        if self._end is not None:
+            return self._end
+        event = self._read(buf)
+        if not isinstance(event, h11.Data) or len(event.data) >= MIN_DATA:
+            return event
+        gathered = bytearray(event.data)
+        while len(gathered) < MIN_DATA and (more := self._read(buf)) is not None:
+            if isinstance(more, h11.EndOfMessage):
+                self._end = more
+                break
+            gathered += more.data
+        return h11.Data(data=bytes(gathered))
+
+    def _read(self, buf: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
         event = super().__call__(buf)
         if event is None and len(buf) > MAX_LINE:
             raise h11.RemoteProtocolError("a chunk's first line, or the trailers, are too long")

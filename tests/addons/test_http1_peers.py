@@ -56,6 +56,16 @@ def test_chunks_are_read_as_h11_reads_them() -> None:
     assert isinstance(end, h11.EndOfMessage)
 
 
+def test_small_chunks_come_together() -> None:
+    """Thousands of chunks of a byte are few events, complete and in order, up to the end or as far as they are here."""
+    letters = bytes(range(65, 91)) * 1000
+    chunks = b"".join(b"1\r\n%c\r\n" % letter for letter in letters)
+    *data, end = read(chunks + b"0\r\n\r\n")
+    assert (b"".join(event.data for event in data), isinstance(end, h11.EndOfMessage)) == (letters, True)
+    assert len(data) == 2
+    assert b"".join(event.data for event in read(chunks + b"1\r\n")) == letters
+
+
 @pytest.mark.parametrize("odd", [b"0\r\nX: a\r\n\r\n", b"5;" + b"x" * MAX_LINE, b"0\r\nX:" + b"x" * MAX_LINE])
 def test_trailers_and_endless_lines_are_refused(odd: bytes) -> None:
     """What mitmproxy cannot carry, or would keep without a bound, is a protocol error."""
