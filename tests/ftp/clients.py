@@ -11,6 +11,7 @@ import ftplib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import aioftp
 
@@ -83,7 +84,7 @@ class Curl(Client):
         *((d, "none") for d in ("pasv", "epsv", "port", "eprt")),
         *((d, t) for d in ("pasv", "epsv") for t in ("starttls", "implicit")),
     )
-    _DATA = {
+    _DATA: ClassVar[dict[str, list[str]]] = {
         "pasv": ["--disable-epsv"],
         "epsv": [],
         "port": ["--ftp-port", "-", "--disable-eprt"],

@@ -1,7 +1,8 @@
-"""What attackers try: bounce, theft, injection, stripping, assembly on the server, long lines, and passwords in logs."""
+"""What attackers try: bounce, theft, injection, stripping, assembly on the server, long lines, reading logs."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -188,9 +189,8 @@ def test_lines_behind_auth_are_not_executed(gateway: Gateway, vsftpd: FtpServer,
         else:
             with secured:
                 secured.settimeout(1)
-                with pytest.raises((OSError, EOFError)):
-                    assert not secured.recv(100)
-                    raise EOFError
+                with contextlib.suppress(OSError):
+                    assert secured.recv(100) == b""  # nobody answers what was injected
         assert answer[:3] in ("234", "421", "503", "")
     assert not (vsftpd.root / "injected").exists()
 
@@ -204,9 +204,9 @@ def test_no_login_in_plain_where_tls_is_asked_for(
         assert session.code("USER anonymous") >= 421
     place = Place(running.port, vsftpd.root, tls="starttls", ca=str(certificates.ca))
     with place.login() as ftp:
-        with pytest.raises(Exception, match="^5"):
+        with pytest.raises(Exception, match=r"^5"):
             ftp.sendcmd("PROT C")
-        with pytest.raises(Exception, match="^5"):
+        with pytest.raises(Exception, match=r"^5"):
             ftp.sendcmd("CCC")
 
 

@@ -211,7 +211,7 @@ def test_an_engine_that_fails(gateway: Gateway, vsftpd: FtpServer, folder: Path)
             lambda: fetch(ftp, f"{folder.name}/good"),
             lambda: ftp.storbinary(f"STOR {folder.name}/up", io.BytesIO(b"fine")),
         ):
-            with pytest.raises(ftplib.error_temp, match="^451"):
+            with pytest.raises(ftplib.error_temp, match=r"^451"):
                 work()
     assert [file.name for file in folder.iterdir()] == ["good"]
 
@@ -243,10 +243,10 @@ def test_a_full_spool(gateway: Gateway, vsftpd: FtpServer, folder: Path) -> None
     (folder / "large").write_bytes(samples.clean("full", 500_000))
     (folder / "small").write_bytes(b"fine")
     with Place(running.port, vsftpd.root).login() as ftp:
-        with pytest.raises(ftplib.error_temp, match="^452"):
+        with pytest.raises(ftplib.error_temp, match=r"^452"):
             fetch(ftp, f"{folder.name}/large")
         assert fetch(ftp, f"{folder.name}/small") == b"fine"
-        with pytest.raises(ftplib.Error, match="^(452|552)"):
+        with pytest.raises(ftplib.Error, match=r"^(452|552)"):
             ftp.storbinary(f"STOR {folder.name}/up", io.BytesIO(bytes(500_000)))
         assert not (folder / "up").exists()
         assert fetch(ftp, f"{folder.name}/small") == b"fine"
