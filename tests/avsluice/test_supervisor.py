@@ -19,7 +19,11 @@ line = socket.socket(fileno=int(sys.argv[1].split(",")[0]))
 def ready():
     line.send(b"ready " + sys.argv[2].encode() + b" 127.0.0.1 80\\n")
 def wait(*words):
-    while (got := line.recv(100)) and got not in words: pass
+    heard = b""
+    while not any(word in heard for word in words):
+        if not (got := line.recv(100)):
+            break
+        heard += got
 """
 OBEDIENT = "ready(); wait(b'drain\\n', b'cut\\n')"
 
