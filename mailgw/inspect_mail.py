@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from inspection.audit import AuditRecord, DocumentEntry
 from inspection.checkpoint import Checkpoint
 from inspection.kept_mail import KeptMail, read_subject
 from inspection.quarantine import QuarantineError
-from mailgw.division import divide
+from inspection.spool import Spool, SpoolRoom
+from mailgw.division import divide, make_in_thread
 from mailgw.envelope import Envelope
 from mailgw.mime.reader import Document, Mail
+from mailgw.replacement import Change, Edits, fill_in, rewrite
 from policy.decide_mail import decide_mail
 from policy.decision import Action, MailDecision, Reason
 from policy.facts import DocumentFacts, MailFacts
@@ -32,6 +35,7 @@ from scanners.panel import check_document
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4  # documents of one mail that are checked at the same time
+_LONGEST_TEXT = 1 << 20  # characters of a replacement's file
 _HEADER = 64 * 1024  # octets in which a Message-ID is looked for
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t\r\n]*(<[^<>\s]{1,900}>)", re.IGNORECASE | re.MULTILINE)
 
@@ -40,7 +44,7 @@ _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t\r\n]*(<[^<>\s]{1,900}>)", re.
 class MailOutcome:
     """What came out. `checked` False: nobody was asked, and the status means nothing. `quarantine` is the
     id under which the mail is kept, on disk and synced; `form` takes the mail's place where documents were replaced,
-    None leaves it as it came. `detail` is for people."""
+    None leaves it as it came; the caller calls `close`. `detail` is for people."""
 
     decision: MailDecision
     checked: bool = True
@@ -48,8 +52,13 @@ class MailOutcome:
     documents: tuple[DocumentEntry, ...] = ()
     message_id: str | None = None
     quarantine: str | None = None
-    form: Body | None = None
+    form: Spool | None = None
     detail: str = ""
+
+    def close(self) -> None:
+        """Give the room of `form` back. May be called twice."""
+        if self.form is not None:
+            self.form.close()
 
     @property
     def virus(self) -> str | None:
@@ -85,7 +94,7 @@ async def inspect_mail[G: MailProxy](
             decision=MailDecision(action=Action.ACCEPT, status=Status.SKIPPED), checked=False, message_id=message_id
         )
     try:
-        outcome = await _judge(checkpoint, envelope, mail)
+        outcome = await _judge(checkpoint, envelope, mail, kept or envelope.id)
     except Exception as error:
         logger.exception("the check of mail %s failed", envelope.id)
         outcome = _judge_unchecked(checkpoint.proxy, envelope, mail, f"the check failed: {error!r}")
@@ -95,24 +104,158 @@ async def inspect_mail[G: MailProxy](
     return outcome
 
 
-async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, mail: Body) -> MailOutcome:
-    proxy = checkpoint.proxy
+@dataclass(frozen=True, slots=True)
+class _Assessment:
+    """What the engines say of a mail, and where its documents lie."""
+
+    checked: Sequence[_Checked]
+    raw: _Checked | None
+    leaves: Sequence[Document]
+    top: int
+    ambiguous: bool
+    findings: str
+
+
+async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, mail: Body, entry: str) -> MailOutcome:
+    assessed = await _assess(checkpoint, envelope, mail)
+    facts = _describe(envelope, mail, assessed.checked, assessed.raw)
+    decision = decide_mail(checkpoint.proxy, facts)
+    outcome = MailOutcome(
+        decision=decision,
+        reports=_merge_reports(assessed.checked, assessed.raw),
+        documents=_list_documents(assessed.checked, facts, decision),
+        detail=assessed.findings,
+    )
+    if decision.passes and (decision.prefix_subject is not None or _replaced(decision)):
+        return await _change(checkpoint, envelope, mail, outcome, assessed, entry)
+    return outcome
+
+
+async def _assess[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, mail: Body) -> _Assessment:
     engines = [checkpoint.antiviruses[name] for name in envelope.engines or ()]
     division = await divide(mail, checkpoint.room)
     try:
-        raw = await _check_raw(mail, engines, proxy)
-        checked = await _check_documents(division, raw, engines, proxy)
-        facts = _describe(envelope, mail, checked, raw)
-        decision = decide_mail(proxy, facts)
-        outcome = MailOutcome(
-            decision=decision,
-            reports=_merge_reports(checked, raw),
-            documents=_list_documents(checked, facts, decision),
-            detail="; ".join(map(str, division.ambiguities)),
+        raw = await _check_raw(mail, engines, checkpoint.proxy)
+        checked = await _check_documents(division, raw, engines, checkpoint.proxy)
+        return _Assessment(
+            checked=checked,
+            raw=raw,
+            leaves=division.leaves,
+            top=division.parts[0].body if division.parts else 0,
+            ambiguous=division.ambiguous,
+            findings="; ".join(map(str, division.ambiguities)),
         )
-        return _carry_out(outcome)
     finally:
         division.close()
+
+
+def _replaced(decision: MailDecision) -> bool:
+    return any(d.action is Action.REPLACE for d in decision.documents)
+
+
+async def _change[G: MailProxy](
+    checkpoint: Checkpoint[G],
+    envelope: Envelope,
+    mail: Body,
+    outcome: MailOutcome,
+    assessed: _Assessment,
+    entry: str,
+) -> MailOutcome:
+    """The mail as it is to be delivered, checked again: what is still found in it takes more of it away, until nothing
+    is left but a refusal."""
+    templates = await asyncio.to_thread(_read_templates, outcome.decision)
+    fields = {"Virus-Status": str(outcome.decision.status), "Virus-Name": outcome.virus or "-"}
+    if outcome.decision.quarantine:
+        fields["Quarantine-Id"] = entry
+    texts = _fill_texts(envelope, outcome, templates)
+    for plan in _plan_changes(mail, outcome, assessed, texts, fields):
+        form = await make_in_thread(partial(_lay_out, checkpoint.room, mail, plan))
+        try:
+            answer = await _check_form(checkpoint, envelope, form, outcome) if plan.changes else None
+        except BaseException:
+            form.close()
+            raise
+        if answer is None:
+            return replace(outcome, form=form)
+        form.close()
+        if answer is Status.ERROR:
+            return _defer(outcome, "the changed mail could not be checked")
+    refused = replace(outcome.decision, action=Action.DENY, reason=Reason.VIRUS_FOUND, copy_to=(), reply=None)
+    return replace(outcome, decision=refused, detail=f"{outcome.detail}; replacing documents does not clean it")
+
+
+async def _check_form[G: MailProxy](
+    checkpoint: Checkpoint[G], envelope: Envelope, form: Body, outcome: MailOutcome
+) -> Status | None:
+    """What stands against the changed mail, or None. `found` may stay where the policy accepts it by name; `skipped`
+    and `unknown` count where no document had them before."""
+    again = await _assess(checkpoint, envelope, form)
+    facts = _describe(envelope, form, again.checked, again.raw)
+    statuses = {document.status for document in facts.documents} | ({facts.status} if facts.status else set())
+    before = {entry.status for entry in outcome.documents}
+    allowed = {entry.status for entry in outcome.documents if entry.action == Action.ACCEPT}
+    if Status.ERROR in statuses - allowed:
+        return Status.ERROR
+    if Status.FOUND in statuses - allowed:
+        return Status.FOUND
+    return next((s for s in (Status.UNKNOWN, Status.SKIPPED) if s in statuses - before), None)
+
+
+def _read_templates(decision: MailDecision) -> dict[int, str]:
+    """By the document's number, the text that takes its place. Raises OSError."""
+    texts: dict[int, str] = {}
+    for number, document in enumerate(decision.documents):
+        if document.action is Action.REPLACE and document.replace is not None:
+            with document.replace.open(encoding="utf-8", errors="replace") as file:
+                texts[number] = file.read(_LONGEST_TEXT)
+    return texts
+
+
+def _plan_changes(
+    mail: Body, outcome: MailOutcome, assessed: _Assessment, texts: Sequence[str], fields: Mapping[str, str]
+) -> Iterator[Edits]:
+    """What the policy says; then all leaves; then the whole body. An ambiguous mail is one document from the start."""
+    prefix = outcome.decision.prefix_subject
+    chosen = [n for n, d in enumerate(outcome.decision.documents) if d.action is Action.REPLACE]
+    if not chosen:
+        yield Edits(top=assessed.top, prefix=prefix)
+        return
+    if not assessed.ambiguous:
+        every = [Change(d.start, d.body, d.end, text) for d, text in zip(assessed.leaves, texts, strict=True)]
+        yield Edits(top=assessed.top, changes=[every[n] for n in chosen], fields=fields, prefix=prefix)
+        yield Edits(top=assessed.top, changes=every, fields=fields, prefix=prefix)
+    whole = Change(0, assessed.top, mail.size, texts[chosen[0]], strict=True)
+    yield Edits(top=assessed.top, changes=[whole], fields=fields, prefix=prefix)
+
+
+def _fill_texts(envelope: Envelope, outcome: MailOutcome, templates: Mapping[int, str]) -> list[str]:
+    """For each document what would take its place; where the policy has none, another one's."""
+    usual = next(iter(templates.values()), "")
+    return [_fill(templates.get(n, usual), envelope, outcome, entry) for n, entry in enumerate(outcome.documents)]
+
+
+def _fill(template: str, envelope: Envelope, outcome: MailOutcome, entry: DocumentEntry) -> str:
+    values = {
+        "virus": entry.virus or outcome.virus or "-",
+        "status": str(entry.status),
+        "filename": entry.filename or "-",
+        "antivirus": ", ".join(envelope.engines or ()),
+        "id": envelope.id,
+    }
+    return fill_in(template, values)
+
+
+def _lay_out(room: SpoolRoom, mail: Body, edits: Edits) -> Spool:
+    """The changed mail in a spool of its own. Raises SpoolFull, OSError."""
+    form = room.open()
+    try:
+        for piece in rewrite(mail, edits):
+            form.append(piece)
+    except BaseException:
+        form.close()
+        raise
+    form.finish()
+    return form
 
 
 def _judge_unchecked(proxy: MailProxy, envelope: Envelope, mail: Body, why: str) -> MailOutcome:
@@ -121,16 +264,9 @@ def _judge_unchecked(proxy: MailProxy, envelope: Envelope, mail: Body, why: str)
     facts = _describe(envelope, mail, [whole], None)
     decision = decide_mail(proxy, facts)
     documents = _list_documents([whole], facts, decision)
-    return _carry_out(MailOutcome(decision=decision, documents=documents, detail=why))
-
-
-def _carry_out(outcome: MailOutcome) -> MailOutcome:
-    """What an accepted mail's decision asks of its octets."""
-    decision = outcome.decision
-    changes = decision.prefix_subject is not None or any(d.action is Action.REPLACE for d in decision.documents)
-    if decision.passes and changes:
-        # Delivering it unchanged would deliver the virus: until there is a rewriter, the client tries again.
-        return _defer(outcome, "documents cannot be replaced yet")
+    outcome = MailOutcome(decision=decision, documents=documents, detail=why)
+    if decision.passes and (decision.prefix_subject is not None or _replaced(decision)):
+        return _defer(outcome, "it cannot be changed")
     return outcome
 
 
@@ -283,10 +419,13 @@ def _metadata(proxy: str, envelope: Envelope, mail: Body, outcome: MailOutcome) 
 
 def _defer(outcome: MailOutcome, why: str) -> MailOutcome:
     """We could not do what the policy says (local fault, temporary): the client tries again."""
+    outcome.close()
     decision = replace(
         outcome.decision, action=Action.DEFER, reason=Reason.ANTIVIRUS_ERROR, copy_to=(), reply=None, quarantine=False
     )
-    return replace(outcome, decision=decision, detail="; ".join(word for word in (outcome.detail, why) if word))
+    return replace(
+        outcome, decision=decision, form=None, detail="; ".join(word for word in (outcome.detail, why) if word)
+    )
 
 
 def find_message_id(mail: Body) -> str | None:
@@ -338,5 +477,4 @@ def make_record(
 
 def _what_was_done(decision: MailDecision) -> Action:
     """`replace` is said of a mail that was delivered with a document replaced."""
-    replaced = decision.passes and any(d.action is Action.REPLACE for d in decision.documents)
-    return Action.REPLACE if replaced else decision.action
+    return Action.REPLACE if decision.passes and _replaced(decision) else decision.action

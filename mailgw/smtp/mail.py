@@ -48,6 +48,9 @@ class Mail:
             self._remember(outcome)
             self._record(outcome or _unjudged(Reason.CLIENT_GONE), Action.CUT, Reason.CLIENT_GONE)
             raise
+        finally:
+            if outcome is not None:
+                outcome.close()
 
     async def _refuse_unseen(self, fault: Reply) -> Reply:
         """It could not be kept, or its line ends are such that others might read two mails in it."""

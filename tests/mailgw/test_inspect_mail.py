@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -41,19 +42,27 @@ smtp-proxy:
       - {{name: ALL, action: accept}}
 """
 
+
+def delivered(outcome: MailOutcome) -> bytes:
+    """The changed mail's octets."""
+    assert outcome.decision.action == "accept"
+    assert outcome.form is not None
+    return outcome.form.read(0, outcome.form.size)
+
+
 type Judge = Callable[..., Awaitable[MailOutcome]]
 
 
 class Scripted:
     """Says of a body what `words` say of the first text found in it; `free` of all else."""
 
-    def __init__(self, words: dict[bytes, Status]) -> None:
-        self.words = words
+    def __init__(self, words: dict[bytes, Status], extra: Callable[[bytes], Status | None]) -> None:
+        self.words, self.further = words, extra
 
     async def check(self, body: Body) -> ScanReport:
         """By content."""
         data = body.read(0, body.size)
-        status = next((status for text, status in self.words.items() if text in data), Status.FREE)
+        status = self.further(data) or next((word for text, word in self.words.items() if text in data), Status.FREE)
         virus = "Test" if status is Status.FOUND else None
         return ScanReport(antivirus="AV", protocol="scripted", status=status, virus=virus)
 
@@ -63,18 +72,28 @@ async def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """Judges a mail by what engines are scripted to say."""
     audit = AuditLog(tmp_path / "audit")
 
-    async def run(mail: bytes, words: dict[bytes, Status], html: str = "accept") -> MailOutcome:
+    outcomes: list[tuple[Checkpoint[SmtpProxy], MailOutcome]] = []
+
+    async def run(
+        mail: bytes,
+        words: dict[bytes, Status],
+        html: str = "accept",
+        extra: Callable[[bytes], Status | None] = lambda data: None,
+    ) -> MailOutcome:
         file = tmp_path / "policy.yaml"
         file.write_text(POLICY.format(tmp_path, html))
         policy = load(file)
         checkpoint: Checkpoint[SmtpProxy] = Checkpoint(policy, "smtp-proxy.SMTP", policy.smtp_proxy["SMTP"], audit)
-        monkeypatch.setattr(Antivirus, "check", Scripted(words).check)
+        monkeypatch.setattr(Antivirus, "check", Scripted(words, extra).check)
         outcome = await inspect_mail(checkpoint, Envelope(session="s", engines=("AV",)), MemoryBody(mail))
         await checkpoint.close(0)
-        assert checkpoint.room.used == 0
+        outcomes.append((checkpoint, outcome))
         return outcome
 
     yield run
+    for checkpoint, outcome in outcomes:
+        outcome.close()
+        assert checkpoint.room.used == 0
     await asyncio.to_thread(audit.close)
 
 
@@ -133,11 +152,60 @@ async def test_an_ambiguous_mail_is_one_document(judge: Judge, word: Status, sta
     assert outcome.detail
 
 
-async def test_what_cannot_be_changed_is_not_delivered_unchanged(judge: Judge, tmp_path: Path) -> None:
-    """Where a document is to be replaced, either it is, or the client tries again."""
-    (tmp_path / "note.txt").write_text("gone\n")
-    outcome = await judge(TWO, {}, html="replace, replace: note.txt")
-    assert outcome.decision.action == "defer" or outcome.form is not None
+async def test_a_document_is_replaced_and_its_siblings_stay(judge: Judge, tmp_path: Path) -> None:
+    """The text takes its place, our fields stand in the header, all other octets are those that came."""
+    (tmp_path / "note.txt").write_text("{filename} was {status} ({nothing})\n")
+    outcome = await judge(b"X-Sluice-Virus-Status: forged\r\n" + TWO, {}, html="replace, replace: note.txt")
+    assert [d.action for d in outcome.documents] == ["accept", "replace"]
+    text = b64encode(b"- was free ({nothing})\r\n")
+    part = b"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" + text
+    fields = b"X-Sluice-Virus-Status: free\r\nX-Sluice-Virus-Name: -\r\n"
+    assert delivered(outcome) == fields + TWO.replace(b"\r\nContent-Type: text/html\r\n\r\ntwo", part)
+
+
+@pytest.mark.parametrize(
+    ("still_found", "left"),
+    [(b"one", [b"--x"]), (b"--x", [b"MIME-Version"])],
+)
+async def test_what_is_still_found_takes_more_away(
+    judge: Judge, tmp_path: Path, still_found: bytes, left: list[bytes]
+) -> None:
+    """All leaves, then the whole body."""
+    (tmp_path / "note.txt").write_text("away\n")
+    calls = 0
+
+    def found_later(data: bytes) -> Status | None:
+        nonlocal calls
+        calls += data.startswith((b"MIME-Version", b"X-Sluice"))
+        return Status.FOUND if calls > 1 and still_found in data else None
+
+    outcome = await judge(TWO, {}, html="replace, replace: note.txt", extra=found_later)
+    mail = delivered(outcome)
+    assert still_found not in mail
+    assert b64encode(b"away\r\n") in mail
+    assert all(piece in mail for piece in left)
+
+
+async def test_what_no_replacement_cleans_is_refused(judge: Judge, tmp_path: Path) -> None:
+    """Nothing goes on, no room is held."""
+    (tmp_path / "note.txt").write_text("away\n")
+    calls = 0
+
+    def found_later(data: bytes) -> Status | None:
+        nonlocal calls
+        calls += data.startswith((b"MIME-Version", b"X-Sluice"))
+        return Status.FOUND if calls > 1 else None
+
+    outcome = await judge(TWO, {}, html="replace, replace: note.txt", extra=found_later)
+    assert (outcome.decision.action, outcome.decision.reason, outcome.form) == ("deny", "virus-found", None)
+
+
+async def test_a_replacement_that_cannot_be_read_defers(judge: Judge, tmp_path: Path) -> None:
+    """The mail is not delivered as it is."""
+    note = tmp_path / "note.txt"
+    note.write_text("away\n")
+    outcome = await judge(TWO, {}, html="replace, replace: note.txt", extra=lambda _: note.unlink(missing_ok=True))
+    assert (outcome.decision.action, outcome.form) == ("defer", None)
 
 
 async def test_a_check_that_breaks_is_an_error(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -325,13 +326,45 @@ async def test_without_scanning_mail_passes_untouched(start: Start, hop: NextHop
     assert (record["status"], record["action"], record["engines"]) == (None, "accept", [])
 
 
-async def test_a_prefix_for_the_subject_is_never_forgotten(start: Start, hop: NextHop) -> None:
-    """Where a mail cannot be changed as the policy says it is not delivered unchanged."""
-    acl = '- {name: P, action: accept, prefix-subject: "[X] "}\n'
-    client = await (await start(hop, mail_acl=acl)).client()
+async def test_the_chapters_second_variant(start: Start, hop: NextHop, tmp_path: Path) -> None:
+    """15.6: one mail, the infected part replaced, the sibling's octets kept, the subject prefixed, a blind copy, the
+    original in the quarantine; a clean mail comes as it is and without a copy."""
+    scene_acl = (
+        "- {name: VIRUS, when: {virus-status: [found]}, action: accept, quarantine: true,"
+        ' copy-to: [admin@example.com], prefix-subject: "[VIRUS REMOVED] "}\n'
+        "- {name: AV-ERROR, when: {virus-status: [error]}, action: defer}\n- {name: MAILOK, action: accept}\n"
+    )
+    docs = (
+        "doc-acl:\n  - {name: DOC-INFECTED, when: {virus-status: [found]}, action: replace, replace: note.txt}\n"
+        "  - {name: DOCOK, action: accept}\n"
+    )
+    (tmp_path / "note.txt").write_text("{virus}, {id}\n")
+    scene = await start(hop, mail_acl=scene_acl, gateway=docs)
+    head = b'Subject: hi\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\npreamble\r\n'
+    sibling = b"--b\r\nContent-Type: text/plain\r\n\r\n  ..dots \r\n\r\n"
+    mail = head + sibling + b"--b\r\n\r\n" + EICAR + b"\r\n--b--\r\nepilogue\r\n"
+    client = await scene.client()
     await client.begin()
-    reply = await client.mail(CLEAN)
-    assert reply.startswith(b"451 4.7.1") or b"Subject: [X] hello\r\n" in hop.mails[0].wire
+    assert (await client.mail(mail)).startswith(b"250 2.0.0 Ok: queued")
+    [got] = hop.mails
+    assert got.recipients == [b"RCPT TO:<b@example.com>", b"RCPT TO:<admin@example.com> NOTIFY=NEVER"]
+    assert EICAR not in got.wire
+    assert sibling in got.wire
+    assert got.wire.endswith(b"\r\n--b--\r\nepilogue\r\n")
+    [record] = await scene.records(1)
+    assert record["action"] == "replace"
+    assert [document["action"] for document in record["documents"]] == ["accept", "replace"]
+    assert b"X-Sluice-Quarantine-Id: " + record["quarantine"].encode() in got.wire
+    assert b"\r\nSubject: [VIRUS REMOVED] hi\r\n" in got.wire
+    [kept] = scene.kept()
+    assert kept.read_bytes() == mail
+    assert (await client.ask(b"MAIL FROM:<a@example.org>")).startswith(b"250")
+    assert (await client.ask(b"RCPT TO:<b@example.com>")).startswith(b"250")
+    assert (await client.mail(CLEAN)).startswith(b"250")
+    assert hop.mails[1].wire == CLEAN
+    assert hop.mails[1].recipients == [b"RCPT TO:<b@example.com>"]
+    await client.ask(b"QUIT")
+    await scene.settled()
 
 
 # --- who goes, and when
