@@ -143,6 +143,8 @@ class _Reading:
     def _read_leaf(self, window: Window, leaf: Part, findings: Findings) -> list[View]:
         if leaf.content.type.startswith("message/") and _has_part_field(window, leaf.body, leaf.end):
             findings.add(Rule.HIDDEN_PART, leaf.label, f"fields of a part in {leaf.content.type}")
+        elif _PART_FIELD.match(window.read(leaf.body, min(leaf.end, leaf.body + 4096)).lstrip()):
+            findings.add(Rule.HIDDEN_PART, leaf.label, "a body that begins with fields of a part")
         encoded = Encoded(
             window=window,
             start=leaf.body,

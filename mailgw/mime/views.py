@@ -143,7 +143,7 @@ class LeafViews:
         if base64_text.looks_like_base64(head):
             self._add("base64", base64_text.decode(self._pieces()))
             self._add("base64-restarted", base64_text.decode_restarted(self._pieces()))
-        elif self._leaf.type.startswith("text/"):
+        else:
             self._add_stretches(self.views[0].body)
         if any(map(quoted_printable.has_escapes, self._pieces())):
             self._add("quoted-printable", quoted_printable.decode(self._pieces()))
