@@ -37,6 +37,14 @@ class ClientGone(Exception):
         self.code = code
 
 
+class Unconfirmed(UpstreamError):
+    """All was sent, and the server's last word is no success."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"it said {reply}")
+        self.reply = reply
+
+
 class Refused(Exception):
     """The verdict stops the object: nothing more is to be moved."""
 
@@ -263,5 +271,5 @@ class Transfer:
         reply = await self.upstream.read_final()
         self.server = None
         if reply.kind != 2:
-            raise UpstreamError(f"it said {reply}")
+            raise Unconfirmed(reply)
         return reply

@@ -12,7 +12,7 @@ import asyncio
 from ftpgw.data_channel import Channel
 from ftpgw.line_ends import ToStore
 from ftpgw.session import Session
-from ftpgw.transfer import ClientGone, Refused, Transfer
+from ftpgw.transfer import ClientGone, Refused, Transfer, Unconfirmed
 from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Reply, make_reply
 from inspection.spool import Spool
@@ -20,6 +20,7 @@ from policy.decision import Reason
 from policy.verdict import Status
 
 _SLICE = 1024 * 1024
+_DRAIN = 64 * 1024 * 1024  # of a refused upload, bytes
 
 
 class Upload(Transfer):
@@ -36,6 +37,29 @@ class Upload(Transfer):
         self._wire: Spool | None = None  # as it came, where that is not what is stored
 
     async def move(self) -> Reply:
+        try:
+            return await self._take_and_forward()
+        except Unconfirmed as error:
+            self.stop(Reason.UPSTREAM, str(error))
+            return error.reply  # the server's own word, as without us
+        except (Refused, OSError) as error:
+            if isinstance(error, UpstreamError):
+                raise
+            await self._drain()
+            raise
+
+    async def _drain(self) -> None:
+        """Take what a refused client still sends, so that it comes to read why; not without end."""
+        if self.client is None:
+            return
+        try:
+            rest = _DRAIN
+            while rest > 0 and (data := await self.client.receive()):
+                rest -= len(data)
+        except (OSError, TimeoutError):
+            return
+
+    async def _take_and_forward(self) -> Reply:
         self.judge_early(None)
         body = self.body = self.open_spool()
         if self._joins and self.inspection is None:
