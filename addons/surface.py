@@ -14,10 +14,13 @@ from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import contentviews, version
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.hooks import Hook
+from mitmproxy.http import Headers
 from mitmproxy.proxy import commands, layer, server
 from mitmproxy.proxy.layers import http, websocket
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
+from mitmproxy.utils import asyncio_utils
 
 _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (
@@ -58,6 +61,9 @@ _NAMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (commands.Command, ("blocking",)),
     (server, ("ConnectionIO",)),
     (server.ConnectionHandler, ("hook_task", "server_event", "drain_writers")),
+    (Headers, ("get_all", "get", "__contains__")),
+    (Hook, ("args",)),
+    (asyncio_utils, ("create_task", "set_task_debug_info")),
     (AddonManager, ("register", "remove", "trigger_event", "_iter_hooks")),
     (Proxyserver, ("register_connection", "listen_addrs")),
     (BufferedH2Connection, ("send_data", "reset_stream")),
