@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 
-from inspection.audit import AuditRecord, DocumentEntry
+from inspection.audit import DocumentEntry
 from inspection.checkpoint import Checkpoint
-from inspection.kept_mail import KeptMail, read_subject
 from inspection.quarantine import QuarantineError
 from inspection.spool import Spool, SpoolRoom
 from mailgw.division import divide, make_in_thread
 from mailgw.envelope import Envelope
 from mailgw.mime.reader import Document, Mail
+from mailgw.outcome import MailOutcome, find_message_id, make_metadata, replaces
 from mailgw.replacement import Change, Edits, fill_in, rewrite
 from policy.decide_mail import decide_mail
 from policy.decision import Action, MailDecision, Reason
@@ -36,34 +34,6 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4  # documents of one mail that are checked at the same time
 _LONGEST_TEXT = 1 << 20  # characters of a replacement's file
-_HEADER = 64 * 1024  # octets in which a Message-ID is looked for
-_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t\r\n]*(<[^<>\s]{1,900}>)", re.IGNORECASE | re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailOutcome:
-    """What came out. `checked` False: nobody was asked, and the status means nothing. `quarantine` is the
-    id under which the mail is kept, on disk and synced; `form` takes the mail's place where documents were replaced,
-    None leaves it as it came; the caller calls `close`. `detail` is for people."""
-
-    decision: MailDecision
-    checked: bool = True
-    reports: tuple[ScanReport, ...] = ()
-    documents: tuple[DocumentEntry, ...] = ()
-    message_id: str | None = None
-    quarantine: str | None = None
-    form: Spool | None = None
-    detail: str = ""
-
-    def close(self) -> None:
-        """Give the room of `form` back. May be called twice."""
-        if self.form is not None:
-            self.form.close()
-
-    @property
-    def virus(self) -> str | None:
-        """The first virus that an engine named."""
-        return next((r.virus for r in self.reports if r.virus), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +96,7 @@ async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, ma
         documents=_list_documents(assessed.checked, facts, decision),
         detail=assessed.findings,
     )
-    if decision.passes and (decision.prefix_subject is not None or _replaced(decision)):
+    if decision.passes and (decision.prefix_subject is not None or replaces(decision)):
         return await _change(checkpoint, envelope, mail, outcome, assessed, entry)
     return outcome
 
@@ -147,10 +117,6 @@ async def _assess[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, m
         )
     finally:
         division.close()
-
-
-def _replaced(decision: MailDecision) -> bool:
-    return any(d.action is Action.REPLACE for d in decision.documents)
 
 
 async def _change[G: MailProxy](
@@ -265,7 +231,7 @@ def _judge_unchecked(proxy: MailProxy, envelope: Envelope, mail: Body, why: str)
     decision = decide_mail(proxy, facts)
     documents = _list_documents([whole], facts, decision)
     outcome = MailOutcome(decision=decision, documents=documents, detail=why)
-    if decision.passes and (decision.prefix_subject is not None or _replaced(decision)):
+    if decision.passes and (decision.prefix_subject is not None or replaces(decision)):
         return _defer(outcome, "it cannot be changed")
     return outcome
 
@@ -385,36 +351,11 @@ async def _keep[G: MailProxy](
     if checkpoint.quarantine is None:
         return _defer(outcome, "there is no quarantine")
     try:
-        await checkpoint.quarantine.keep(envelope.id, mail, _metadata(checkpoint.name, envelope, mail, outcome))
+        await checkpoint.quarantine.keep(envelope.id, mail, make_metadata(checkpoint.name, envelope, mail, outcome))
     except QuarantineError as error:
         logger.error("mail %s could not be kept in the quarantine: %s", envelope.id, error)
         return _defer(outcome, "it could not be kept in the quarantine")
     return replace(outcome, quarantine=envelope.id)
-
-
-def _metadata(proxy: str, envelope: Envelope, mail: Body, outcome: MailOutcome) -> dict[str, object]:
-    decision = outcome.decision
-    return KeptMail(
-        proxy=proxy,
-        session=envelope.session,
-        client=envelope.client,
-        server=envelope.server,
-        user=envelope.user,
-        direction=envelope.direction,
-        helo=envelope.helo,
-        sender=envelope.sender,
-        recipients=envelope.recipients,
-        mail_options=envelope.mail_options,
-        copy_to=decision.copy_to,
-        message_id=outcome.message_id,
-        subject=read_subject(mail),
-        status=decision.status,
-        virus=outcome.virus,
-        documents=outcome.documents,
-        acl=decision.acl,
-        document_acls=tuple(dict.fromkeys(d.acl for d in decision.documents if d.acl)),
-        action=str(decision.action),
-    ).as_metadata()
 
 
 def _defer(outcome: MailOutcome, why: str) -> MailOutcome:
@@ -426,55 +367,3 @@ def _defer(outcome: MailOutcome, why: str) -> MailOutcome:
     return replace(
         outcome, decision=decision, form=None, detail="; ".join(word for word in (outcome.detail, why) if word)
     )
-
-
-def find_message_id(mail: Body) -> str | None:
-    """The header's Message-ID, if it has a well-formed one near its beginning."""
-    head = mail.read(0, _HEADER)
-    end = head.find(b"\r\n\r\n")
-    found = _MESSAGE_ID.search(head[: end if end >= 0 else len(head)])
-    return found[1].decode("utf-8", "replace") if found else None
-
-
-def make_record(
-    proxy: str,
-    envelope: Envelope,
-    mail: Body,
-    outcome: MailOutcome,
-    *,
-    action: Action | None = None,
-    reason: Reason | None = None,
-    ms: float = 0.0,
-) -> AuditRecord:
-    """The audit record of a mail that is done with. `action` and `reason` say what became of it, where that is not
-    what was decided: the next hop, or the client, had a word in it."""
-    decision = outcome.decision
-    return AuditRecord(
-        time=datetime.now(UTC),
-        event="mail",
-        proxy=proxy,
-        session=envelope.session,
-        id=envelope.id,
-        client=envelope.client,
-        server=envelope.server,
-        user=envelope.user,
-        direction=envelope.direction,
-        object=outcome.message_id,
-        content_type="message/rfc822",
-        size=mail.size,
-        sha256=mail.sha256,
-        status=decision.status if outcome.checked else None,
-        virus=outcome.virus,
-        engines=outcome.reports,
-        documents=outcome.documents,
-        acl=decision.acl,
-        action=str(action or _what_was_done(decision)),
-        reason=reason or decision.reason,
-        quarantine=outcome.quarantine,
-        ms=ms,
-    )
-
-
-def _what_was_done(decision: MailDecision) -> Action:
-    """`replace` is said of a mail that was delivered with a document replaced."""
-    return Action.REPLACE if decision.passes and _replaced(decision) else decision.action

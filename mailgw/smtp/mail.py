@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from mailgw.channel import Channel, PeerGone
 from mailgw.envelope import Envelope
-from mailgw.inspect_mail import MailOutcome, inspect_mail, make_record
+from mailgw.inspect_mail import inspect_mail
+from mailgw.outcome import MailOutcome, make_record
 from mailgw.smtp.delivery import Delivery, reset
 from mailgw.smtp.intake import BARE, Intake
 from mailgw.smtp.next_hop import NextHop

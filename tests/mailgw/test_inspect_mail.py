@@ -12,7 +12,8 @@ import pytest
 from inspection.audit import AuditLog
 from inspection.checkpoint import Checkpoint
 from mailgw.envelope import Envelope
-from mailgw.inspect_mail import MailOutcome, find_message_id, inspect_mail, make_record
+from mailgw.inspect_mail import inspect_mail
+from mailgw.outcome import MailOutcome, find_message_id, make_record
 from policy.load import load
 from policy.model import SmtpProxy
 from policy.verdict import ScanReport, Status
