@@ -42,6 +42,8 @@ class Session:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # ABOR's urgent byte is part of the line
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # asyncio does so only for sockets that were made with a protocol number, which listening ones are not.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client = plain_ip(writer.get_extra_info("peername")[0])
         self.local = plain_ip(writer.get_extra_info("sockname")[0])
         self.dialled: Address | None = find_dialled(sock) if host.section.transparent else None

@@ -49,7 +49,7 @@ def _bind_all(address: Address, shared: bool) -> list[socket.socket]:
         sockets: list[socket.socket] = []
         port = address.port
         for family, where in _resolve(address.host):
-            one = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            one = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
             one.setblocking(False)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import io
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,3 +103,17 @@ def test_1_gb_both_ways(own_gateway: OwnGateway, vsftpd: FtpServer) -> None:
     (vsftpd.root / "large").unlink()
     assert running.peak_memory() < ROOM, running.peak_memory() >> 20
     assert wait_until(lambda: running.spool_files() == [], 5)
+
+
+def test_small_files_do_not_wait(own_gateway: OwnGateway, vsftpd: FtpServer) -> None:
+    """Two replies in a row go out at once: a file costs no delayed acknowledgement (40 ms) of the client's."""
+    running = own_gateway(policy(proxy(vsftpd.port)))
+    (vsftpd.root / "tiny").write_bytes(b"tiny")
+    with Place(running.port, vsftpd.root).login() as ftp:
+        fetch(ftp, "tiny")
+        times = []
+        for _ in range(21):
+            began = time.monotonic()
+            fetch(ftp, "tiny")
+            times.append(time.monotonic() - began)
+    assert sorted(times)[10] < 0.035
