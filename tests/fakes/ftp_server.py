@@ -68,7 +68,7 @@ class FakeFtpServer:
         finally:
             self.open -= 1
             self._tasks.discard(task)
-            conversation.close()
+            await conversation.close()
 
 
 class Conversation:
@@ -76,7 +76,7 @@ class Conversation:
 
     def __init__(self, server: FakeFtpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server, self.reader, self.writer = server, reader, writer
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._peers: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         self._data: list[asyncio.StreamWriter] = []
 
@@ -119,16 +119,17 @@ class Conversation:
 
     async def listen(self) -> int:
         """Listen for a data connection; its port."""
-        self._listener = await asyncio.start_server(
-            lambda reader, writer: self._peers.put_nowait((reader, writer)), "127.0.0.1", 0
-        )
-        return int(self._listener.sockets[0].getsockname()[1])
+        listener = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        self._listeners.append(listener)
+        return int(listener.sockets[0].getsockname()[1])
+
+    def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._data.append(writer)
+        self._peers.put_nowait((reader, writer))
 
     async def data(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The data connection, waited for."""
-        reader, writer = await self._peers.get()
-        self._data.append(writer)
-        return reader, writer
+        return await self._peers.get()
 
     async def say_size(self, name: str) -> None:
         """SIZE."""
@@ -161,12 +162,14 @@ class Conversation:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Everything of this session."""
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for writer in (*self._data, self.writer):
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 _REPLIES = {
