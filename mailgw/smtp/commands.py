@@ -6,6 +6,7 @@ been understood, and holds no control character.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -136,3 +137,20 @@ def parse_bdat(argument: bytes) -> Chunk:
     if found is None:
         raise BadCommand(501, "5.5.4", "syntax: BDAT size [LAST]")
     return Chunk(int(found[1]), found[2] is not None)
+
+
+def list_options(path: Path) -> tuple[str, ...]:
+    """MAIL's parameters as they may be kept with a mail."""
+    return tuple(f"{name}={value}" if value else name for name, value in path.parameters.items() if name != "AUTH")
+
+
+def read_forwarded_client(argument: bytes) -> str | None:
+    """XFORWARD's ADDR, where it is an address (Postfix, XFORWARD_README)."""
+    for word in argument.decode("ascii", "replace").split():
+        name, _, value = word.partition("=")
+        if name.upper() == "ADDR":
+            try:
+                return str(ipaddress.ip_address(value.removeprefix("IPV6:").removeprefix("ipv6:")))
+            except ValueError:
+                return None
+    return None

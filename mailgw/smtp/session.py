@@ -6,7 +6,6 @@ hop's answers are the client's; logins pass through and leave no trace; STARTTLS
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,22 +15,19 @@ from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
 from mailgw.envelope import Envelope
 from mailgw.smtp.capabilities import Terms, filter_ehlo, may_use
 from mailgw.smtp.commands import (
-    MAX_AUTH,
     MAX_COMMAND,
-    MAX_DISCARDED,
     BadCommand,
     Command,
-    LineTooLong,
-    Path,
-    drop_line,
+    list_options,
     parse_bdat,
     parse_command,
     parse_mail,
     parse_rcpt,
     parse_size,
-    take_line,
+    read_forwarded_client,
 )
 from mailgw.smtp.intake import Intake
+from mailgw.smtp.line_reader import LineReader
 from mailgw.smtp.mail import Mail
 from mailgw.smtp.next_hop import NextHop, NextHopGone, open_next_hop
 from mailgw.smtp.replies import Reply
@@ -78,6 +74,7 @@ class Session:
         self.transaction = Transaction()
         self._door, self._site = door, site
         self._limits = site.proxy.limits
+        self._lines = LineReader(channel, self._limits)
         self._hop: NextHop | None = None
         self._helo: str | None = None
         self._options: tuple[str, ...] = ()
@@ -87,7 +84,6 @@ class Session:
         self._errors = 0
         self._intake: Intake | None = None
         self._mail_site = site
-        self._idle = False
         self._over = False
         self._answers: dict[str, Callable[[Command], Awaitable[Reply | None]]] = {
             "EHLO": self._ehlo,
@@ -140,7 +136,7 @@ class Session:
         self._say(greeting)
         while not self._over:
             self._hop.check_quiet()
-            line = await self._read_line()
+            line = await self._lines.read()
             if line is None:
                 return
             reply = await self._obey(line)
@@ -174,7 +170,7 @@ class Session:
 
     def drain(self) -> None:
         """End now if no mail is begun, else behind it."""
-        if self._idle and self.transaction.stage is Stage.NONE and not self._over:
+        if self._lines.idle and self.transaction.stage is Stage.NONE and not self._over:
             self._bid_farewell(SHUTTING_DOWN)
             self.channel.hang_up()
 
@@ -187,7 +183,7 @@ class Session:
 
     def _notice_next_hop(self) -> None:
         """The next hop speaks, or closes, unasked: while the client says nothing it is told so at once."""
-        if not self._idle or self._over or self._hop is None:
+        if not self._lines.idle or self._over or self._hop is None:
             return
         try:
             self._hop.check_quiet()
@@ -196,31 +192,6 @@ class Session:
             self.channel.hang_up()
 
     # --- lines
-
-    async def _read_line(self) -> bytes | None:
-        """The next line with its end, one that is too long without; None at the client's end."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._limits.header if self.channel.inbox else self._limits.idle)
-        begun, dropped = bool(self.channel.inbox), 0
-        while True:
-            try:
-                line = take_line(self.channel.inbox, MAX_AUTH)
-                if line is not None:
-                    return b"" if dropped else line
-            except LineTooLong:
-                dropped += drop_line(self.channel.inbox)
-                if dropped > MAX_DISCARDED:
-                    raise PeerGone("a line without end") from None
-                if self.channel.inbox:
-                    continue
-            self._idle = not begun
-            try:
-                if not await self.channel.more(deadline - loop.time()):
-                    return None
-            finally:
-                self._idle = False
-            if not begun:
-                begun, deadline = True, loop.time() + self._limits.header
 
     async def _obey(self, line: bytes) -> Reply | None:
         try:
@@ -299,7 +270,7 @@ class Session:
         reply = await self.hop.ask(command.line)
         if reply.good:
             self.transaction.accept_sender(path.address)
-            self._options = _list_options(path)
+            self._options = list_options(path)
         return reply
 
     async def _rcpt(self, command: Command) -> Reply:
@@ -339,7 +310,7 @@ class Session:
         reply = await self.hop.ask(command.line)
         while reply.code == 334:
             self._say(reply)
-            line = await self._read_line()
+            line = await self._lines.read()
             if line is None:
                 raise PeerGone("the client left amid its login")
             # What is no line of a login cancels it (RFC 4954, 4).
@@ -366,7 +337,7 @@ class Session:
             raise BadCommand(502, "5.5.1", "command not implemented")
         reply = await self.hop.ask(command.line)
         if reply.good:
-            self.client = _forwarded_client(command.argument) or self.client
+            self.client = read_forwarded_client(command.argument) or self.client
         return reply
 
     def _is_trusted(self) -> bool:
@@ -449,19 +420,3 @@ class Session:
             self._intake.close()
             self._intake = None
             self._mail_site.checkpoint.leave(self)
-
-
-def _list_options(path: Path) -> tuple[str, ...]:
-    return tuple(f"{name}={value}" if value else name for name, value in path.parameters.items() if name != "AUTH")
-
-
-def _forwarded_client(argument: bytes) -> str | None:
-    """XFORWARD's ADDR, where it is an address (Postfix, XFORWARD_README)."""
-    for word in argument.decode("ascii", "replace").split():
-        name, _, value = word.partition("=")
-        if name.upper() == "ADDR":
-            try:
-                return str(ipaddress.ip_address(value.removeprefix("IPV6:").removeprefix("ipv6:")))
-            except ValueError:
-                return None
-    return None
