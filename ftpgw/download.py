@@ -62,7 +62,7 @@ class Download(Transfer):
             self.know(size=size)
         place = (str(self.session.destination), self.subject.facts.user, self.path)
         acl = self.choice.acl
-        if place in self.gateway.has_been_cut or self.choice.waits_for_head or (acl and acl.interval):
+        if self.choice.waits_for_head or (acl and acl.interval):
             time = await self.upstream.ask_time(self.name)
             self._key = (*place, None if size is None else str(size), time)
 
@@ -196,5 +196,4 @@ class Download(Transfer):
         if not self._recorded and self.sent and self.inspection is not None and self._key:
             if not self.inspection.decision.passes and self.inspection.status is not Status.ERROR:
                 self.gateway.blocked.remember(self._key, self.subject.id, self.inspection)
-                self.gateway.has_been_cut.add(self._key[:3])
         super().end()

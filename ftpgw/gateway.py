@@ -26,7 +26,6 @@ class FtpGateway(Checkpoint[FtpProxy]):
         self.server_context = open_server_context(proxy.server_tls)
         super().__init__(policy, f"ftp-proxy.{name}", proxy, audit)
         self.inspector = Inspector(self.name, proxy, self.antiviruses, self.quarantine)
-        self.has_been_cut: set[tuple[str | None, ...]] = set()
 
     def refuse_session(self, facts: SessionFacts, session: str) -> str | None:
         """Why the session-acl refuses a client, who is recorded then; None where it may come in."""
