@@ -30,6 +30,7 @@ MAX_JOINED = 64 * 1024  # a body that is sent together with its head: more would
 MIN_DATA = 16 * 1024  # of a chunked body, told at once where so much is there, bytes
 MAX_INTERIM = 20  # replies before the last one
 
+_SMALL_CHUNK = re.compile(rb"([0-9a-fA-F]{1,3})\r\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
 
 Commands = layer.CommandGenerator[None]
@@ -52,12 +53,31 @@ class BoundedChunks(ChunkedReader):
         if not isinstance(event, h11.Data) or len(event.data) >= MIN_DATA:
             return event
         gathered = bytearray(event.data)
-        while len(gathered) < MIN_DATA and (more := self._read(buf)) is not None:
-            if isinstance(more, h11.EndOfMessage):
+        while len(gathered) < MIN_DATA:
+            if many := self._gather(buf):
+                gathered += many
+            elif isinstance(more := self._read(buf), h11.Data):
+                gathered += more.data
+            else:
                 self._end = more
                 break
-            gathered += more.data
         return h11.Data(data=bytes(gathered))
+
+    def _gather(self, buf: ReceiveBuffer) -> bytes:
+        """The data of plain small chunks that are here in full; what is any other is left for h11."""
+        data, at, gathered = buf._data, len(self._bytes_to_discard), bytearray()
+        if self._reading_trailer or self._bytes_in_chunk or data[:at] != self._bytes_to_discard:
+            return b""
+        while len(gathered) < MIN_DATA and (line := _SMALL_CHUNK.match(data, at)):
+            start, size = line.end(), int(line[1], 16)
+            if not size or data[start + size : start + size + 2] != b"\r\n":
+                break
+            gathered += data[start : start + size]
+            at = start + size + 2
+        if gathered:
+            buf._extract(at)
+            self._bytes_to_discard = b""
+        return bytes(gathered)
 
     def _read(self, buf: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
         event = super().__call__(buf)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import h11
 import pytest
+from h11._readers import ChunkedReader
 from mitmproxy import http
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
@@ -64,6 +67,41 @@ def test_small_chunks_come_together() -> None:
     assert (b"".join(event.data for event in data), isinstance(end, h11.EndOfMessage)) == (letters, True)
     assert len(data) == 2
     assert b"".join(event.data for event in read(chunks + b"1\r\n")) == letters
+
+
+def odd_chunks(dice: random.Random) -> bytes:
+    """Some chunks, most of them well-formed, and an end."""
+    body = b""
+    for _ in range(dice.randrange(1, 8)):
+        data = dice.randbytes(dice.choice([1, 1, 2, 5, 17, 300]))
+        size = dice.choice([b"%x", b"%X", b"0%x"]) % len(data) + dice.choice([b"", b"", b"", b";a=b", b" "])
+        ends = [*[b"\r\n"] * 30, b"\n", b"x\r\n", b""]
+        body += size + dice.choice(ends) + data + dice.choice(ends)
+    return body + dice.choice([b"0\r\n\r\n", b"0\r\n\r\nrest", b"", b"0\r"])
+
+
+def outcome(reader: ChunkedReader, pieces: list[bytes]) -> tuple[str, bytes]:
+    """How reading ends, and the data."""
+    buffer, data = BodyBuffer(), b""
+    try:
+        for piece in pieces:
+            buffer += piece
+            while (event := reader(buffer)) is not None:
+                if isinstance(event, h11.EndOfMessage):
+                    return "end", data
+                data += bytes(event.data)
+    except h11.ProtocolError:
+        return "error", b""
+    return "more", data
+
+
+def test_chunks_of_any_form_are_read_as_h11_reads_them() -> None:
+    """Whatever stands in chunks, and however they are cut, ours and h11's reader see the same."""
+    dice = random.Random(5)  # noqa: S311  (any chunks, but the same ones every time)
+    for _ in range(2000):
+        body, size = odd_chunks(dice), dice.choice([1, 3, 50, 10_000])
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        assert outcome(BoundedChunks(), pieces) == outcome(ChunkedReader(), pieces), body
 
 
 @pytest.mark.parametrize("odd", [b"0\r\nX: a\r\n\r\n", b"5;" + b"x" * MAX_LINE, b"0\r\nX:" + b"x" * MAX_LINE])
