@@ -19,27 +19,27 @@ from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons import body_buffer, stream
 from addons.block_page import TemplateError
-from addons.closing import close_left_open, let_closings_end
-from addons.desktop import Desktop
+from addons.body.ranges import take_wanted
+from addons.body.transfer import Transfer
+from addons.desktop.desktop import Desktop
 from addons.drain import DrainAddon
-from addons.exchange import Clearance, exchange_of
 from addons.gateway import HttpGateway
-from addons.hook_table import HookTable
 from addons.host import MITMDUMP, Host
 from addons.policy_in_force import HttpPolicyInForce
-from addons.pump import PumpAddon
-from addons.ranges import take_wanted
-from addons.receiver import Receiver
 from addons.record import clear_marks
 from addons.service import FIXED
 from addons.sessions import Sessions
+from addons.shortcuts.hook_table import HookTable
 from addons.surface import check_surface
 from addons.targets import find_refusal
-from addons.transfer import Transfer
-from addons.tunnels import TunnelAddon
 from addons.visit import enter_visit, leave_visit
+from addons.wire import body_buffer, stream
+from addons.wire.closing import close_left_open, let_closings_end
+from addons.wire.exchange import Clearance, exchange_of
+from addons.wire.pump import PumpAddon
+from addons.wire.receiver import Receiver
+from addons.wire.tunnels import TunnelAddon
 from inspection.host import warn_of_fixed
 from policy.decision import Reason
 from policy.load import PolicyError

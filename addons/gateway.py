@@ -13,19 +13,19 @@ from functools import partial
 
 from mitmproxy import http
 
-from addons.account import make_account
-from addons.codings import Coding, CodingError, plan
+from addons.body.codings import Coding, CodingError, plan
+from addons.body.examination import Fault
+from addons.body.ranges import Piece, Wanted, applies, ask_for, is_piece
+from addons.body.steps import Step
+from addons.body.transfer import WHOLE, Transfer, Way
 from addons.description import announced_length, describe_download, describe_upload
-from addons.desk import Desk, NoDesk
-from addons.examination import Fault
-from addons.exchange import Clearance, Plan
-from addons.ranges import Piece, Wanted, applies, ask_for, is_piece
-from addons.receiver import Receiver
+from addons.desktop.account import make_account
+from addons.desktop.desk import Desk, NoDesk
 from addons.record import make_record, mark
 from addons.refusal import make_page
-from addons.steps import Step
-from addons.throttle import Throttle
-from addons.transfer import WHOLE, Transfer, Way
+from addons.wire.exchange import Clearance, Plan
+from addons.wire.receiver import Receiver
+from addons.wire.throttle import Throttle
 from inspection.audit import AuditLog, new_id
 from inspection.checkpoint import Checkpoint
 from inspection.inspect_object import Inspection, Inspector, Subject

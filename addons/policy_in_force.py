@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from addons.block_page import check_template
-from addons.desk import Desk
+from addons.desktop.desk import Desk
 from addons.gateway import HttpGateway, Receivers
 from inspection.audit import AuditLog
 from inspection.policy_in_force import Loaded, PolicyInForce

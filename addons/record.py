@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons.account import Account, passed
-from addons.steps import Cut, Step
-from addons.transfer import Transfer
+from addons.body.steps import Cut, Step
+from addons.body.transfer import Transfer
+from addons.desktop.account import Account, passed
 from inspection.inspect_object import Inspection, Subject
 from inspection.record import AuditRecord
 from policy.decision import Action

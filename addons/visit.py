@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import Layer
 
-from addons.receiver import Receiver
+from addons.wire.receiver import Receiver
 from policy.model.gateway import Limits
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from addons.account import Account, make_account
+from addons.desktop.account import Account, make_account
 from inspection.inspect_object import Inspection
 from inspection.record import AuditRecord, new_id
 from policy.decision import Action, Decision, Reason, Step

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from mitmproxy import http
 
-from addons.codings import Coding
-from addons.receiver import Receiver, ReceiverStuck
-from addons.steps import Cut, Finish, HandOver, Release, Step, Whole
-from addons.transfer import Transfer, Way
+from addons.body.codings import Coding
+from addons.body.steps import Cut, Finish, HandOver, Release, Step, Whole
+from addons.body.transfer import Transfer, Way
+from addons.wire.receiver import Receiver, ReceiverStuck
 from inspection.inspect_object import Inspector, Subject
 from inspection.spool import SpoolRoom
 from policy.facts import ObjectFacts

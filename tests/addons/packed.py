@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor annotations
 import zstandard
 
-from addons.codings import Decoder, plan
+from addons.body.codings import Decoder, plan
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 40
 MIB = 1024 * 1024

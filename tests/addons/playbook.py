@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons
 
-from addons.pump import AvPumpHook, Pump
+from addons.wire.pump import AvPumpHook, Pump
 
 
 class Playbook:

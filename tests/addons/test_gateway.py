@@ -9,10 +9,10 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from addons.exchange import Clearance
+from addons.body.transfer import Transfer
 from addons.gateway import HttpGateway
-from addons.receiver import Receiver
-from addons.transfer import Transfer
+from addons.wire.exchange import Clearance
+from addons.wire.receiver import Receiver
 from inspection.audit import AuditLog
 from inspection.record import AuditRecord
 from policy.decision import Reason

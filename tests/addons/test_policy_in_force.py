@@ -11,7 +11,7 @@ import pytest
 
 from addons.gateway import HttpGateway
 from addons.policy_in_force import HttpPolicyInForce, choose_proxy
-from addons.receiver import Receiver
+from addons.wire.receiver import Receiver
 from inspection import checkpoint
 from inspection.quarantine import QuarantineError
 from policy.load import PolicyError
