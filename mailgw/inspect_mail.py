@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from inspection.audit import DocumentEntry
 from inspection.checkpoint import Checkpoint
 from inspection.quarantine import QuarantineError
-from inspection.spool import Spool, SpoolRoom
 from mailgw.division import divide, make_in_thread
 from mailgw.envelope import Envelope
 from mailgw.mime.reader import Document, Mail
 from mailgw.outcome import MailOutcome, find_message_id, make_metadata, replaces
-from mailgw.replacement import Change, Edits, fill_in, rewrite
+from mailgw.plans import Layout, Plan, fill_texts, find_layout, plan_masks, plan_rewrites, read_templates
 from policy.decide_mail import decide_mail
 from policy.decision import Action, MailDecision, Reason
 from policy.facts import DocumentFacts, MailFacts
-from policy.model import MailProxy
+from policy.model import MailProxy, SmtpProxy
 from policy.verdict import ScanReport, Status, merge_documents
 from scanners.antivirus import Antivirus
 from scanners.engine import Body
@@ -33,7 +32,6 @@ from scanners.panel import check_document
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4  # documents of one mail that are checked at the same time
-_LONGEST_TEXT = 1 << 20  # characters of a replacement's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,7 @@ class _Assessment:
 
     checked: Sequence[_Checked]
     raw: _Checked | None
-    leaves: Sequence[Document]
-    top: int
-    ambiguous: bool
+    layout: Layout
     findings: str
 
 
@@ -110,9 +106,7 @@ async def _assess[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, m
         return _Assessment(
             checked=checked,
             raw=raw,
-            leaves=division.leaves,
-            top=division.parts[0].body if division.parts else 0,
-            ambiguous=division.ambiguous,
+            layout=find_layout(division),
             findings="; ".join(map(str, division.ambiguities)),
         )
     finally:
@@ -129,15 +123,12 @@ async def _change[G: MailProxy](
 ) -> MailOutcome:
     """The mail as it is to be delivered, checked again: what is still found in it takes more of it away, until nothing
     is left but a refusal."""
-    templates = await asyncio.to_thread(_read_templates, outcome.decision)
-    fields = {"Virus-Status": str(outcome.decision.status), "Virus-Name": outcome.virus or "-"}
-    if outcome.decision.quarantine:
-        fields["Quarantine-Id"] = entry
-    texts = _fill_texts(envelope, outcome, templates)
-    for plan in _plan_changes(mail, outcome, assessed, texts, fields):
-        form = await make_in_thread(partial(_lay_out, checkpoint.room, mail, plan))
+    templates = await asyncio.to_thread(read_templates, outcome.decision)
+    texts = fill_texts(envelope, outcome, templates)
+    for plan in _plan(checkpoint.proxy, mail, outcome, assessed.layout, texts, entry):
+        form = await make_in_thread(partial(plan.lay_out, checkpoint.room))
         try:
-            answer = await _check_form(checkpoint, envelope, form, outcome) if plan.changes else None
+            answer = await _check_form(checkpoint, envelope, form, outcome, plan) if plan.replaces else None
         except BaseException:
             form.close()
             raise
@@ -150,78 +141,36 @@ async def _change[G: MailProxy](
     return replace(outcome, decision=refused, detail=f"{outcome.detail}; replacing documents does not clean it")
 
 
+def _plan(
+    proxy: MailProxy, mail: Body, outcome: MailOutcome, layout: Layout, texts: Sequence[str], entry: str
+) -> Iterator[Plan]:
+    """Stored mails keep their lengths, whatever is replaced in them."""
+    if not isinstance(proxy, SmtpProxy):
+        return plan_masks(mail, outcome.decision, layout, texts)
+    fields = {"Virus-Status": str(outcome.decision.status), "Virus-Name": outcome.virus or "-"}
+    if outcome.decision.quarantine:
+        fields["Quarantine-Id"] = entry
+    return plan_rewrites(mail, outcome.decision, layout, texts, fields)
+
+
 async def _check_form[G: MailProxy](
-    checkpoint: Checkpoint[G], envelope: Envelope, form: Body, outcome: MailOutcome
+    checkpoint: Checkpoint[G], envelope: Envelope, form: Body, outcome: MailOutcome, plan: Plan
 ) -> Status | None:
     """What stands against the changed mail, or None. `found` may stay where the policy accepts it by name; `skipped`
-    and `unknown` count where no document had them before."""
+    and `unknown` count where no document had them before. Where all of a body is our text, it is the same text for
+    whoever reads it by a header that says two things."""
     again = await _assess(checkpoint, envelope, form)
     facts = _describe(envelope, form, again.checked, again.raw)
     statuses = {document.status for document in facts.documents} | ({facts.status} if facts.status else set())
     before = {entry.status for entry in outcome.documents}
+    if plan.whole and not again.layout.blurred:
+        before.add(Status.UNKNOWN)
     allowed = {entry.status for entry in outcome.documents if entry.action == Action.ACCEPT}
     if Status.ERROR in statuses - allowed:
         return Status.ERROR
     if Status.FOUND in statuses - allowed:
         return Status.FOUND
     return next((s for s in (Status.UNKNOWN, Status.SKIPPED) if s in statuses - before), None)
-
-
-def _read_templates(decision: MailDecision) -> dict[int, str]:
-    """By the document's number, the text that takes its place. Raises OSError."""
-    texts: dict[int, str] = {}
-    for number, document in enumerate(decision.documents):
-        if document.action is Action.REPLACE and document.replace is not None:
-            with document.replace.open(encoding="utf-8", errors="replace") as file:
-                texts[number] = file.read(_LONGEST_TEXT)
-    return texts
-
-
-def _plan_changes(
-    mail: Body, outcome: MailOutcome, assessed: _Assessment, texts: Sequence[str], fields: Mapping[str, str]
-) -> Iterator[Edits]:
-    """What the policy says; then all leaves; then the whole body. An ambiguous mail is one document from the start."""
-    prefix = outcome.decision.prefix_subject
-    chosen = [n for n, d in enumerate(outcome.decision.documents) if d.action is Action.REPLACE]
-    if not chosen:
-        yield Edits(top=assessed.top, prefix=prefix)
-        return
-    if not assessed.ambiguous:
-        every = [Change(d.start, d.body, d.end, text) for d, text in zip(assessed.leaves, texts, strict=True)]
-        yield Edits(top=assessed.top, changes=[every[n] for n in chosen], fields=fields, prefix=prefix)
-        yield Edits(top=assessed.top, changes=every, fields=fields, prefix=prefix)
-    whole = Change(0, assessed.top, mail.size, texts[chosen[0]], strict=True)
-    yield Edits(top=assessed.top, changes=[whole], fields=fields, prefix=prefix)
-
-
-def _fill_texts(envelope: Envelope, outcome: MailOutcome, templates: Mapping[int, str]) -> list[str]:
-    """For each document what would take its place; where the policy has none, another one's."""
-    usual = next(iter(templates.values()), "")
-    return [_fill(templates.get(n, usual), envelope, outcome, entry) for n, entry in enumerate(outcome.documents)]
-
-
-def _fill(template: str, envelope: Envelope, outcome: MailOutcome, entry: DocumentEntry) -> str:
-    values = {
-        "virus": entry.virus or outcome.virus or "-",
-        "status": str(entry.status),
-        "filename": entry.filename or "-",
-        "antivirus": ", ".join(envelope.engines or ()),
-        "id": envelope.id,
-    }
-    return fill_in(template, values)
-
-
-def _lay_out(room: SpoolRoom, mail: Body, edits: Edits) -> Spool:
-    """The changed mail in a spool of its own. Raises SpoolFull, OSError."""
-    form = room.open()
-    try:
-        for piece in rewrite(mail, edits):
-            form.append(piece)
-    except BaseException:
-        form.close()
-        raise
-    form.finish()
-    return form
 
 
 def _judge_unchecked(proxy: MailProxy, envelope: Envelope, mail: Body, why: str) -> MailOutcome:
