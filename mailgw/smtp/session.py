@@ -9,10 +9,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
-from mailgw.envelope import Envelope
 from mailgw.smtp.capabilities import Terms, filter_ehlo, may_use
 from mailgw.smtp.commands import (
     MAX_COMMAND,
@@ -26,10 +24,9 @@ from mailgw.smtp.commands import (
     parse_size,
     read_forwarded_client,
 )
-from mailgw.smtp.intake import Intake
 from mailgw.smtp.line_reader import LineReader
-from mailgw.smtp.mail import Mail
 from mailgw.smtp.next_hop import NextHop, NextHopGone, open_next_hop
+from mailgw.smtp.reception import Door, Reception
 from mailgw.smtp.replies import Reply
 from mailgw.smtp.site import SmtpSite
 from mailgw.smtp.transaction import Stage, Transaction
@@ -51,18 +48,6 @@ TOO_MANY_ERRORS = Reply.make(421, "4.7.0", "too many errors")
 BROKEN = Reply.make(421, "4.3.0", "internal error, try again later")
 
 
-class Door(Protocol):
-    """What a session knows of its gateway."""
-
-    @property
-    def site(self) -> SmtpSite | None:
-        """The policy in force."""
-
-    @property
-    def draining(self) -> bool:
-        """No new mail is begun."""
-
-
 class Session:
     """`name` stands in records. `peer` "" is a Unix socket's."""
 
@@ -71,19 +56,16 @@ class Session:
         self.name = name
         self.peer = peer
         self.client: str | None = peer or None
-        self.transaction = Transaction()
+        self.reception = Reception(channel, door, site, self)
         self._door, self._site = door, site
         self._limits = site.proxy.limits
         self._lines = LineReader(channel, self._limits)
         self._hop: NextHop | None = None
         self._helo: str | None = None
-        self._options: tuple[str, ...] = ()
         self._offer: frozenset[str] = frozenset()
         self._greeted = True
         self._authenticated = False
         self._errors = 0
-        self._intake: Intake | None = None
-        self._mail_site = site
         self._over = False
         self._answers: dict[str, Callable[[Command], Awaitable[Reply | None]]] = {
             "EHLO": self._ehlo,
@@ -102,6 +84,11 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.name}, {self.transaction.stage}, {self._hop!r}, {self.channel!r}>"
 
+    @property
+    def transaction(self) -> Transaction:
+        """The envelope so far."""
+        return self.reception.transaction
+
     # --- the whole of it
 
     async def run(self) -> None:
@@ -119,7 +106,7 @@ class Session:
             logger.exception("session %s broke", self.name)
             self._say(BROKEN)
         finally:
-            self._drop_intake()
+            self.reception.drop()
             if self._hop is not None:
                 self._hop.channel.disturbed = None
                 await self._hop.quit()
@@ -258,7 +245,7 @@ class Session:
             raise BadCommand(501, "5.5.4", f"syntax: {command.verb} hostname")
         reply = await self.hop.ask(command.line)
         if reply.good:
-            self._forget_mail()
+            self.reception.forget()
             self._greeted = True
             self._helo = command.argument.decode("utf-8", "replace")
         return reply
@@ -270,7 +257,7 @@ class Session:
         reply = await self.hop.ask(command.line)
         if reply.good:
             self.transaction.accept_sender(path.address)
-            self._options = list_options(path)
+            self.reception.options = list_options(path)
         return reply
 
     async def _rcpt(self, command: Command) -> Reply:
@@ -287,12 +274,12 @@ class Session:
     async def _rset(self, command: Command) -> Reply:
         reply = await self.hop.ask(b"RSET")
         if reply.good:
-            self._forget_mail()
+            self.reception.forget()
         return reply
 
     async def _quit(self, command: Command) -> Reply:
         self._over = True
-        self._forget_mail()
+        self.reception.forget()
         try:
             reply = await self.hop.ask(b"QUIT")
         except NextHopGone:
@@ -350,10 +337,10 @@ class Session:
         if command.argument:
             raise BadCommand(501, "5.5.4", "syntax: DATA")
         self.hop.check_quiet()
-        intake = self._begin_intake()
+        self.reception.begin()
         self._say(Reply.make(354, "", "end data with <CR><LF>.<CR><LF>"))
-        await intake.read_data(self.channel, self._limits.stall)
-        return await self._settle(intake, chunked=False)
+        await self.reception.read_data()
+        return await self._settle(chunked=False)
 
     async def _bdat(self, command: Command) -> Reply:
         try:
@@ -366,57 +353,15 @@ class Session:
             return Reply.make(552, "5.3.4", "message size exceeds the limit")
         refusal = self.transaction.refuse("BDAT")
         if refusal is not None or "CHUNKING" not in self._offer:
-            await self._discard(chunk.size)
-            self._errors += 1
+            await self.reception.discard(chunk.size)
             if refusal is None:
-                return Reply.make(502, "5.5.1", "command not implemented")
-            return Reply.make(refusal.code, refusal.enhanced, refusal.text)
-        intake = self._intake or self._begin_intake()
-        self.transaction.begin_chunks()
-        await intake.read_chunk(self.channel, chunk.size, self._limits.stall)
-        if chunk.last or intake.fault is not None:
-            return await self._settle(intake, chunked=True)
+                raise BadCommand(502, "5.5.1", "command not implemented")
+            raise BadCommand(refusal.code, refusal.enhanced, refusal.text)
+        if await self.reception.read_chunk(chunk):
+            return await self._settle(chunked=True)
         return Reply.make(250, "2.0.0", f"{chunk.size} octets received")
 
-    async def _discard(self, size: int) -> None:
-        while size:
-            dropped = len(self.channel.inbox[:size])
-            del self.channel.inbox[:dropped]
-            size -= dropped
-            if size and not await self.channel.more(self._limits.stall):
-                raise PeerGone("the client left amid a chunk")
-
-    def _begin_intake(self) -> Intake:
-        """The mail is checked by the policy that is in force when its first octet may come."""
-        self._mail_site = self._door.site or self._site
-        self._mail_site.checkpoint.enter(self)
-        self._intake = Intake(self._mail_site.checkpoint.room)
-        return self._intake
-
-    async def _settle(self, intake: Intake, *, chunked: bool) -> Reply:
-        envelope = Envelope(
-            session=self.name,
-            client=self.client,
-            server=str(self.hop.address),
-            helo=self._helo,
-            sender=self.transaction.sender,
-            recipients=tuple(self.transaction.recipients),
-            mail_options=self._options,
-            engines=self._mail_site.engines,
+    async def _settle(self, *, chunked: bool) -> Reply:
+        return await self.reception.settle(
+            self.hop, self._offer, chunked=chunked, session=self.name, client=self.client, helo=self._helo
         )
-        mail = Mail(self._mail_site, self.channel, self.hop, envelope, intake, self._offer, chunked)
-        try:
-            return await mail.settle()
-        finally:
-            self._forget_mail()
-
-    def _forget_mail(self) -> None:
-        self._drop_intake()
-        self._options = ()
-        self.transaction.reset()
-
-    def _drop_intake(self) -> None:
-        if self._intake is not None:
-            self._intake.close()
-            self._intake = None
-            self._mail_site.checkpoint.leave(self)
