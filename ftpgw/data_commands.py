@@ -172,9 +172,9 @@ async def list_directory(session: Session, command: Command) -> bool:
             server.abort()
             if client is not None:
                 client.abort()
+            session.reply(make_reply(426 if client else 425, f"Transfer broken off: {error or 'timed out'}"))
             with contextlib.suppress(UpstreamError):
                 await upstream.settle()
-            session.reply(make_reply(426 if client else 425, f"Transfer broken off: {error or 'timed out'}"))
     finally:
         channel.close()
         for stream in (client, server):

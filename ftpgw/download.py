@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 
 from ftpgw.data_channel import Channel
+from ftpgw.data_stream import DataStream
+from ftpgw.failures import ClientGone
 from ftpgw.line_ends import ToWire
 from ftpgw.session import Session
-from ftpgw.transfer import ClientGone, Transfer
+from ftpgw.transfer import Transfer
 from ftpgw.wire import Reply, make_reply
 from inspection.spool import Spool
 from inspection.trickle import Trickle
@@ -81,17 +83,18 @@ class Download(Transfer):
     async def _check_whole(self) -> None:
         body = self.body = self.open_spool()
         out = self._out = self.open_spool() if self._lines else body
-        while self.inspection is None and (data := await self.receive()):
-            body.append(data)
-            if self._lines is not None:
-                out.append(self._lines.feed(data))
-            self.look_at_head(body.read(0, 4096), complete=False)
+        while self.inspection is None and (data := await self.until_head(self.receive)) != b"":
+            if data is not None:
+                body.append(data)
+                if self._lines is not None:
+                    out.append(self._lines.feed(data))
+            self.look_at_head(body, complete=data is None)
             self.judge_early(body.size)
             self._begin_ticking()
         if self.inspection is None:
             self._begin_ticking()
             self._final = await self.confirm()
-            self.look_at_head(body.read(0, 4096), complete=True)
+            self.look_at_head(body, complete=True)
             self.judge_early(body.size)
         if self.inspection is None:
             self.inspection = await self.inspect(body)
@@ -139,6 +142,12 @@ class Download(Transfer):
             await asyncio.wait([self._ticker])
 
     # --- what leaves
+
+    async def open_client(self, opening: Reply) -> DataStream:
+        client = await super().open_client(opening)
+        if self.gateway.metrics is not None:
+            self.gateway.metrics.observe_first_byte(self.gateway.name, self._loop.time() - self._began)
+        return client
 
     def _opening(self) -> Reply:
         size = f" ({self.subject.facts.size} bytes)" if self.subject.facts.size and not self._lines else ""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from urllib.parse import quote
 
 from ftpgw.data_channel import Channel
 from ftpgw.data_stream import DataStream
+from ftpgw.failures import ClientGone, Refused, Unconfirmed
 from ftpgw.gateway import make_record
 from ftpgw.refusal import make_refusal
 from ftpgw.session import Session
@@ -21,32 +23,14 @@ from ftpgw.wire import Reply, encode, make_reply
 from inspection.audit import new_id
 from inspection.inspect_object import Inspection, Subject
 from inspection.spool import Spool
+from inspection.under_way import Phase, UnderWay
 from policy.decision import Choice, Reason
 from policy.facts import Direction, ObjectFacts
 from policy.model import DocAcl
 from policy.verdict import Status
 
 HEAD = 4096  # what a `magic` condition waits for, bytes
-
-
-class ClientGone(Exception):
-    """The client's data connection broke, or never came. `code` is the reply's."""
-
-    def __init__(self, why: str, code: int = 426) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class Unconfirmed(UpstreamError):
-    """All was sent, and the server's last word is no success."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(f"it said {reply}")
-        self.reply = reply
-
-
-class Refused(Exception):
-    """The verdict stops the object: nothing more is to be moved."""
+HEAD_WAIT = 5.0  # and for how long where no ACL has an interval, seconds
 
 
 class Transfer:
@@ -77,13 +61,14 @@ class Transfer:
         self.inspection: Inspection | None = None
         self.body: Spool | None = None  # the bytes that are judged
         self.released = 0
-        self.sent = 0
+        self.received = self.sent = 0  # bytes from the server, and to the client; of an upload those from the client
         self.no_room = False
         self.client: DataStream | None = None
         self.server: DataStream | None = None
         self._spools: list[Spool] = []
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
+        self._head_due = 0.0  # when a `magic` condition is judged by what is here; 0: nothing is expected yet
         self._task: asyncio.Task[None] | None = None
         self._check: asyncio.Task[Inspection] | None = None
         self._recorded = False
@@ -102,12 +87,13 @@ class Transfer:
             reply = self._fail_client(self.trouble)
         finally:
             await self._let_go()
+        self.session.reply(reply)
         if self.server is not None:
+            # Behind the reply: a server that hangs is waited for by the next command, not by this one.
             try:
                 await self.upstream.settle()
             except UpstreamError:
                 self.upstream.close()
-        self.session.reply(reply)
 
     async def _run(self) -> Reply:
         try:
@@ -133,6 +119,28 @@ class Transfer:
         """The transfer itself: the reply to a success, or to what the server refused. Raises Refused, ClientGone,
         UpstreamError, OSError (the spool)."""
         raise NotImplementedError
+
+    def tell(self) -> UnderWay:
+        """What it is doing at this moment."""
+        facts = self.subject.facts
+        return UnderWay(
+            id=self.subject.id,
+            client=facts.client,
+            object=facts.url,
+            direction=facts.direction,
+            received=self.received,
+            sent=self.sent,
+            phase=self._phase,
+            age=self._loop.time() - self._began,
+        )
+
+    @property
+    def _phase(self) -> Phase:
+        if self.inspection is not None:
+            return "sending"
+        if self.sent:
+            return "trickling"
+        return "receiving" if self._check is None else "checking"
 
     # --- ends
 
@@ -230,10 +238,27 @@ class Transfer:
         if self.inspection is not None and not self.inspection.decision.passes:
             raise Refused
 
-    def look_at_head(self, head: bytes, *, complete: bool) -> None:
-        """Judge `magic` conditions, as soon as there is enough to see."""
-        if self.choice.waits_for_head and (complete or len(head) >= HEAD):
-            self.know(head=head[:HEAD])
+    def look_at_head(self, body: Spool, start: int = 0, *, complete: bool) -> None:
+        """Judge `magic` conditions by what stands from `start` on, as soon as there is enough to see."""
+        if self.choice.waits_for_head and (complete or body.size - start >= HEAD):
+            self.know(head=body.read(start, HEAD))
+
+    async def until_head(self, receive: Callable[[], Awaitable[bytes]]) -> bytes | None:
+        """The next bytes; None where none came until `magic` conditions are to be judged by what is here: 4 KiB, the
+        end or one interval, whichever is first."""
+        if not self.choice.waits_for_head:
+            return await receive()
+        if not self._head_due:
+            intervals = [acl.interval for acl in self.gateway.proxy.doc_acl if acl.interval]
+            self._head_due = self._loop.time() + min(intervals, default=HEAD_WAIT)
+        limit = asyncio.timeout_at(self._head_due)
+        try:
+            async with limit:
+                return await receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return None
 
     async def inspect(self, body: Spool) -> Inspection:
         """Have the engines look at a complete body."""
@@ -255,11 +280,13 @@ class Transfer:
         if self.server is None:
             return b""
         try:
-            return await self.server.receive()
+            data = await self.server.receive()
         except TimeoutError as error:
             raise UpstreamError("the server sent nothing for too long") from error
         except OSError as error:
             raise UpstreamError(f"the data connection broke: {error}") from error
+        self.received += len(data)
+        return data
 
     async def confirm(self) -> Reply:
         """The server's last word on a transfer whose data has ended; only a 2xx makes it a success (R11)."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 
 from ftpgw.data_channel import Channel
+from ftpgw.failures import ClientGone, Refused, Unconfirmed
 from ftpgw.line_ends import ToStore
 from ftpgw.session import Session
-from ftpgw.transfer import ClientGone, Refused, Transfer, Unconfirmed
+from ftpgw.transfer import Transfer
 from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Reply, make_reply
 from inspection.spool import Spool
@@ -62,8 +63,8 @@ class Upload(Transfer):
     async def _take_and_forward(self) -> Reply:
         self.judge_early(None)
         body = self.body = self.open_spool()
-        if self._joins and self.inspection is None:
-            await self._fetch_former(body)
+        if self._joins and self.inspection is None and (refusal := await self._fetch_former(body)) is not None:
+            return refusal
         self._wire = self.open_spool() if self._lines else None
         if self.inspection is not None:
             return await self._stream()
@@ -75,27 +76,32 @@ class Upload(Transfer):
 
     # --- what is there already
 
-    async def _fetch_former(self, body: Spool) -> None:
-        """The part that stays goes into the body. Raises Refused where it cannot be had."""
+    async def _fetch_former(self, body: Spool) -> Reply | None:
+        """The part that stays goes into the body; the server's reply where there is nothing that could be continued.
+        Raises Refused where it cannot be had."""
         former = self._former = self.open_spool()
-        if await self._fetch(former):
+        if (refusal := await self._fetch(former)) is None:
             start = former.size if not self._offset else self._offset
             if start > former.size:
                 self._refuse("REST lies behind the end of what is there")
             await _copy(former, 0, start, body)
             self._start = start
-        elif self._offset or not await self._is_new():
+        elif not await self._is_new():
             self._refuse("what is there cannot be fetched and checked together with this")
+        elif self._offset:
+            return refusal
+        return None
 
-    async def _fetch(self, former: Spool) -> bool:
+    async def _fetch(self, former: Spool) -> Reply | None:
+        """None, or the reply that refuses."""
         await self.upstream.set_type("I")
-        self.server, _ = await self.upstream.open_data(f"RETR {self.name}")
+        self.server, reply = await self.upstream.open_data(f"RETR {self.name}")
         if self.server is None:
-            return False
+            return reply
         while data := await self.receive():
             former.append(data)
         await self.confirm()
-        return True
+        return None
 
     async def _is_new(self) -> bool:
         """True where nothing of that name is there: it has no size and cannot be renamed. A file that may only be
@@ -119,16 +125,17 @@ class Upload(Transfer):
     async def _receive_all(self, body: Spool) -> Spool | None:
         """Everything into the body; the body, where the policy lets it pass before its end: no more is kept then."""
         await self._open_client()
-        while data := await self._receive_client():
-            if self._wire is not None:
-                self._wire.append(data)
-            body.append(self._lines.feed(data) if self._lines else data)
-            self.look_at_head(body.read(self._start, 4096), complete=False)
+        while (data := await self.until_head(self._receive_client)) != b"":
+            if data is not None:
+                if self._wire is not None:
+                    self._wire.append(data)
+                body.append(self._lines.feed(data) if self._lines else data)
+            self.look_at_head(body, self._start, complete=data is None)
             self.judge_early(body.size)
             if self.inspection is not None:
                 return body
         body.append(self._lines.finish() if self._lines else b"")
-        self.look_at_head(body.read(self._start, 4096), complete=True)
+        self.look_at_head(body, self._start, complete=True)
         self.know_size(body.size - self._start)
         return None
 
@@ -146,13 +153,17 @@ class Upload(Transfer):
             raise ClientGone("nothing came for too long") from error
         except OSError as error:
             raise ClientGone(str(error)) from error
+        self.received += len(data)
         if not data:
-            # A client that died closes both its connections: then this is no end of a file.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if self.session.is_gone or self.session.reader.at_eof():
-                raise ClientGone("the control connection was gone")
+            await self._look_for_client()
         return data
+
+    async def _look_for_client(self) -> None:
+        """A client that died closes both its connections: then that is no file's end. Raises ClientGone."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if self.session.is_gone or self.session.reader.at_eof():
+            raise ClientGone("the control connection was gone")
 
     # --- the verdict
 
@@ -179,8 +190,9 @@ class Upload(Transfer):
     # --- what is sent on
 
     async def _open_server(self) -> Reply | None:
-        """None, or the reply that refuses."""
+        """None, or the reply that refuses. Raises ClientGone where nobody waits for the outcome any more."""
         await self.upstream.set_type("I")
+        await self._look_for_client()
         self.server, reply = await self.upstream.open_data(self._command, self._offset)
         if self.server is None:
             if reply.kind == 2:
@@ -192,12 +204,16 @@ class Upload(Transfer):
         if (refusal := await self._open_server()) is not None:
             self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
             return refusal
-        if self.server is not None:
-            try:
-                await self.server.send_spool(body, self._start, body.size)
-            except (OSError, TimeoutError) as error:
-                raise UpstreamError(str(error) or "the server took nothing for too long") from error
+        await self._send_spool(body)
         return await self.confirm()
+
+    async def _send_spool(self, body: Spool) -> None:
+        if self.server is None:
+            return
+        try:
+            await self.server.send_spool(body, self._start, body.size)
+        except (OSError, TimeoutError) as error:
+            raise UpstreamError(str(error) or "the server took nothing for too long") from error
 
     async def _stream(self) -> Reply:
         """It passes unchecked: the server gets what comes."""
@@ -213,7 +229,7 @@ class Upload(Transfer):
             self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
             self._abort_streams()
             return refusal
-        await self._send(body.read(self._start, body.size - self._start))
+        await self._send_spool(body)
         return await self._relay()
 
     async def _relay(self) -> Reply:
