@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 HOSTED = {
     "ftp-proxy": "ftpgw.hosted:FtpHosted",
+    "imap4-proxy": "mailgw.imap.gateway:ImapGateway",
     "smtp-proxy": "mailgw.smtp.gateway:SmtpGateway",
 }
 """Kind of gateway -> module:class, for those that are built."""

@@ -1,0 +1,523 @@
+"""One client's session, beside one connection to the server.
+
+Rules of this file: every command is understood before it goes on, and answered in the order in which it came; logins
+pass through and leave no trace; where the policy scans nothing octets pass untouched, and nothing else does so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from inspection.audit import AuditRecord, new_id
+from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
+from mailgw.imap.capabilities import Terms, filter_line, may_enable, may_use
+from mailgw.imap.commands import (
+    AT_LOGIN,
+    BEFORE_LOGIN,
+    OURS,
+    RELAYED,
+    BadCommand,
+    Command,
+    parse_command,
+    read_astring,
+    read_tag,
+)
+from mailgw.imap.download import Download
+from mailgw.imap.fetch import parse_request
+from mailgw.imap.judge import Judge
+from mailgw.imap.login import MAX_RESPONSE, find_user
+from mailgw.imap.pipe import pipe
+from mailgw.imap.relay import Account, Relay
+from mailgw.imap.server import ServerGone, open_server
+from mailgw.imap.site import ImapSite
+from mailgw.imap.units import Bounds, Literal, Unit, UnitFault, UnitReader
+from mailgw.imap.upload import Upload, announces_mail
+from mailgw.imap.verdicts import Mailbox, MaskedShelf
+from mailgw.smtp.commands import LineTooLong, take_line
+from policy.decide import choose_command_acl
+from policy.decision import Action, Reason
+from policy.facts import SessionFacts
+from policy.model.mail_acl import Imap4CommandAcl
+
+logger = logging.getLogger(__name__)
+
+MAX_ERRORS = 20  # commands of one session that make no sense
+IDLE_AT_LEAST = 1800.0  # seconds, once logged in (RFC 9051, 5.4)
+_CLOSE_WITHIN = 5.0
+_BOUNDS = Bounds(lines=128 * 1024, memory=1 << 20, literals=200)
+_SMALL = 64 * 1024  # octets of a literal that is no mail
+_VALIDITY = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,10})\]", re.IGNORECASE)
+_NOT_STICKY = re.compile(rb"\* NO \[UIDNOTSTICKY\]", re.IGNORECASE)
+
+SHUTTING_DOWN = b"* BYE shutting down, try again later"
+NO_SERVER = b"* BYE the mail server cannot be reached, try again later"
+TOO_SLOW = b"* BYE timeout exceeded"
+TOO_MANY_ERRORS = b"* BYE too many errors"
+NO_IMAP = b"* BYE that is no IMAP"
+BROKEN = b"* BYE internal error, try again later"
+
+
+class Door(Protocol):
+    """What a session knows of its gateway."""
+
+    @property
+    def site(self) -> ImapSite | None:
+        """The policy in force."""
+
+    @property
+    def draining(self) -> bool:
+        """No new command is begun."""
+
+
+class Session:
+    """`name` stands in records. `peer` "" is a Unix socket's."""
+
+    def __init__(self, channel: Channel, door: Door, site: ImapSite, name: str, peer: str) -> None:
+        self.channel, self.name, self.peer = channel, name, peer
+        self._door, self._site = door, site
+        self._limits = site.proxy.limits
+        self._reader = UnitReader(_BOUNDS, self._keep)
+        self._relay: Relay | None = None
+        self._account: Account | None = None  # once logged in
+        self._mailbox: Mailbox | None = None
+        self._shelf = MaskedShelf()
+        self._user: str | None = None
+        self._errors = 0
+        self._waiting = self._over = False
+        self._answers: dict[str, Callable[[Command], Awaitable[bytes | None]]] = {
+            "STARTTLS": self._starttls,
+            "LOGIN": self._login,
+            "AUTHENTICATE": self._authenticate,
+            "ENABLE": self._enable,
+            "SELECT": self._select,
+            "EXAMINE": self._select,
+            "CLOSE": self._leave,
+            "UNSELECT": self._leave,
+            "APPEND": self._append,
+            "IDLE": self._idle,
+            "FETCH": self._fetch,
+            "UID FETCH": self._fetch,
+            "LOGOUT": self._logout,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name}, {'logged in' if self._account else 'not logged in'}, {self.channel!r}>"
+
+    # --- the whole of it
+
+    async def run(self) -> None:
+        """From the first octet to the last. Never raises but for cancellation."""
+        try:
+            await self._converse()
+        except PeerSilent:
+            self._bid_farewell(TOO_SLOW)
+        except PeerGone as gone:
+            logger.info("session %s: %s", self.name, gone)
+        except UnitFault as fault:
+            logger.info("session %s: %s", self.name, fault)
+            self._bid_farewell(NO_IMAP)
+        except ServerGone as gone:
+            self._tell_server_gone(gone)
+        except Exception:
+            logger.exception("session %s broke", self.name)
+            self._bid_farewell(BROKEN)
+        finally:
+            self._reader.close()
+            self._shelf.close()
+            self._site.checkpoint.leave(self)
+            if self._relay is not None:
+                await self._relay.server.finish(farewell=not self.channel.lost)
+            await self.channel.finish(_CLOSE_WITHIN)
+
+    def _tell_server_gone(self, gone: ServerGone) -> None:
+        logger.warning("session %s: server: %s", self.name, gone)
+        if self._relay is None or not self._relay.bye:
+            self._bid_farewell(gone.bye.rstrip(b"\r\n") if gone.bye else NO_SERVER)
+
+    async def _converse(self) -> None:
+        if self._site.proxy.tls.mode == "implicit" and self._site.tls is not None:
+            await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        server, greeting = await open_server(self._site.route, self._site.checkpoint.room)
+        self._relay = Relay(self.channel, server, self._limits.stall, self._terms())
+        if greeting.upper().startswith(b"* PREAUTH") and not await self._enter(b"*"):
+            return
+        self.channel.write(filter_line(greeting, self._relay.terms))
+        while not self._over:
+            unit = await self._next_command()
+            if unit is None:
+                return
+            try:
+                await self._obey(unit)
+            finally:
+                unit.close()
+            await self.channel.drain(self._limits.stall)
+            self._decide_end()
+
+    def _terms(self) -> Terms:
+        mode = self._site.proxy.tls.mode
+        open_now = mode != "starttls" or self.channel.secure
+        size = self._site.checkpoint.room.max_object
+        return Terms(starttls=not open_now and self._account is None, login=open_now, max_size=size)
+
+    def _decide_end(self) -> None:
+        if self._over or self.relay.bye:
+            self._over = True
+        elif self.relay.server.over:
+            raise ServerGone("the server has closed")
+        elif self._errors >= MAX_ERRORS:
+            self._bid_farewell(TOO_MANY_ERRORS)
+        elif self._door.draining:
+            self._bid_farewell(SHUTTING_DOWN)
+
+    def _bid_farewell(self, line: bytes) -> None:
+        self.channel.write(line + b"\r\n")
+        self._over = True
+
+    @property
+    def relay(self) -> Relay:
+        """The server's side, which every command needs."""
+        if self._relay is None:
+            raise ServerGone("there is none")
+        return self._relay
+
+    # --- from outside
+
+    def drain(self) -> None:
+        """End now if no command is under way, else behind it."""
+        if self._waiting and not self._over:
+            self._bid_farewell(SHUTTING_DOWN)
+            self.channel.hang_up()
+
+    def close(self) -> None:
+        """End at once."""
+        self._over = True
+        if not self._waiting:
+            self.channel.abort()
+        else:
+            self._bid_farewell(SHUTTING_DOWN)
+            self.channel.hang_up()
+        if self._relay is not None:
+            self._relay.server.abort()
+
+    # --- commands as they come
+
+    async def _next_command(self) -> Unit | None:
+        """The next unit; None at the client's end. What the server says meanwhile passes."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        begun = False
+        while True:
+            await self.relay.pass_waiting()
+            if self.relay.bye:
+                self._over = True
+                return None
+            try:
+                unit = self._reader.take(self.channel.inbox)
+            except BadCommand as bad:
+                self._refuse(bad)
+                began = loop.time()
+                continue
+            if unit is not None:
+                return unit
+            if not begun and (self._reader.begun or self.channel.inbox):
+                begun, began = True, loop.time()
+            if not await self._wait(self._patience(began, begun=begun, now=loop.time()), begun=begun):
+                return None
+
+    def _patience(self, began: float, *, begun: bool, now: float) -> float:
+        if self._reader.in_literal:
+            return self._limits.stall
+        if begun:
+            return max(0.0, began + self._limits.header - now)
+        idle = self._limits.idle if self._account is None else max(self._limits.idle, IDLE_AT_LEAST)
+        return max(0.0, began + idle - now)
+
+    async def _wait(self, within: float, *, begun: bool = False) -> bool:
+        """Until client or server say something; False where the client has left. Raises PeerSilent."""
+        loop = asyncio.get_running_loop()
+        client = loop.create_task(self.channel.more(within))
+        server = loop.create_task(self.relay.server.channel.more(within + 3600))
+        self._waiting = not begun
+        try:
+            await asyncio.wait({client, server}, return_when=asyncio.FIRST_COMPLETED)
+            return client.result() if client.done() else True
+        finally:
+            self._waiting = False
+            for task in (client, server):
+                task.cancel()
+            await asyncio.gather(client, server, return_exceptions=True)
+
+    def _keep(self, unit: Unit, literal: Literal) -> None:
+        """Where a client's literal goes. Raises BadCommand where it is refused before it comes."""
+        tag = read_tag(unit.texts[0])
+        mail = self._account is not None and announces_mail(unit)
+        room = (self._door.site or self._site).checkpoint.room
+        if literal.size > (room.max_object if mail else _SMALL):
+            if literal.size > 2 * room.max_object and not literal.waits:
+                raise UnitFault("a literal that is far too large")
+            refused = BadCommand("too large", tag=tag, word="NO", code="TOOBIG")
+            if literal.waits:
+                raise refused
+            literal.fault = refused
+            return
+        literal.body = room.open() if mail else bytearray()
+        if literal.waits:
+            self.channel.write(b"+ go ahead\r\n")
+
+    def _refuse(self, bad: BadCommand) -> None:
+        self._errors += bad.word == "BAD"
+        code = f"[{bad.code}] " if bad.code else ""
+        self.channel.write(bad.tag + f" {bad.word} {code}{bad.text}\r\n".encode("ascii", "replace"))
+
+    async def _obey(self, unit: Unit) -> None:
+        try:
+            command = parse_command(unit)
+            self._check_literals(command)
+            self._check_allowed(command)
+            await self._renew(command)
+            if self._over:
+                return
+            handler = self._answers.get(command.verb)
+            line = await (handler(command) if handler is not None else self.relay.run(command.tag, unit))
+        except BadCommand as bad:
+            self._refuse(bad)
+            return
+        if line is not None:
+            self.channel.write(line)
+
+    def _check_literals(self, command: Command) -> None:
+        for literal in command.unit.literals:
+            if isinstance(literal.fault, BadCommand):
+                raise literal.fault
+            if literal.fault is not None:
+                raise BadCommand("no room to check it, try again later", tag=command.tag, word="NO", code="UNAVAILABLE")
+
+    def _check_allowed(self, command: Command) -> None:
+        if command.verb not in RELAYED | OURS:
+            raise BadCommand("this command is not supported", tag=command.tag)
+        if self._account is None and command.verb not in BEFORE_LOGIN:
+            raise BadCommand("log in first", tag=command.tag)
+        if self._account is not None and command.verb in AT_LOGIN:
+            raise BadCommand("not now", tag=command.tag)
+        if command.verb in ("LOGIN", "AUTHENTICATE") and not self.relay.terms.login:
+            raise BadCommand("say STARTTLS first", tag=command.tag, word="NO", code="PRIVACYREQUIRED")
+
+    # --- logins
+
+    async def _starttls(self, command: Command) -> bytes | None:
+        if not self.relay.terms.starttls or self._site.tls is None or command.rest:
+            raise BadCommand("not now", tag=command.tag)
+        if self.channel.inbox:
+            raise StartTlsFault("octets in the clear behind STARTTLS")
+        self.channel.write(command.tag + b" OK begin TLS\r\n")
+        await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        self.relay.terms = self._terms()
+        return None
+
+    async def _login(self, command: Command) -> bytes | None:
+        self._user = read_astring(command)[0].decode("utf-8", "replace")
+        return await self._end_login(command, await self.relay.run(command.tag, command.unit))
+
+    async def _authenticate(self, command: Command) -> bytes | None:
+        mechanism, _, initial = command.rest.partition(b" ")
+        if not may_use(mechanism) or command.unit.literals:
+            raise BadCommand("this mechanism cannot be relayed", tag=command.tag, word="NO")
+        self._user = find_user(mechanism, initial) if initial else None
+        refused = await self.relay.forward(command.tag, command.unit)
+        line = refused or await self._exchange(command, mechanism, told=bool(initial))
+        return await self._end_login(command, line)
+
+    async def _exchange(self, command: Command, mechanism: bytes, *, told: bool) -> bytes:
+        while True:
+            unit = await self.relay.server.read()
+            line = unit.texts[0]
+            if line.startswith(command.tag + b" "):
+                return filter_line(line, self.relay.terms)
+            if not line.startswith(b"+"):
+                await self.relay.pass_on(unit)
+                continue
+            self.channel.write(line)
+            response = await self._read_line(self._limits.header)
+            self._user, told = (self._user if told else find_user(mechanism, response)), True
+            await self.relay.server.send([response])
+
+    async def _read_line(self, within: float) -> bytes:
+        """A line that is no command. Raises PeerGone, PeerSilent."""
+        try:
+            while (line := take_line(self.channel.inbox, MAX_RESPONSE)) is None:
+                if not await self.channel.more(within):
+                    raise PeerGone("the client left amid its login")
+        except LineTooLong:
+            raise PeerGone("a line without end") from None
+        return line if line.endswith(b"\r\n") and b"\r" not in line[:-2] else b"*\r\n"
+
+    async def _end_login(self, command: Command, line: bytes) -> bytes | None:
+        """The server's answer; where it is good the command-acl is chosen."""
+        if not line[len(command.tag) + 1 :].upper().startswith(b"OK"):
+            return line
+        if not await self._enter(command.tag):
+            return None
+        if self._account is not None and self._account.download is None and self._account.upload is None:
+            self.channel.write(line)
+            await self._pass_untouched()
+            return None
+        self.relay.terms = self._terms()
+        return line
+
+    async def _enter(self, tag: bytes) -> bool:
+        """Choose the command-acl; False where there is none: then the client was told so, and that is recorded."""
+        site = self._door.site or self._site
+        server = str(self.relay.server.address)
+        facts = SessionFacts(client=self.peer or None, user=self._user, server=server, at=datetime.now().astimezone())
+        acl = choose_command_acl(site.proxy, facts).acl
+        if not isinstance(acl, Imap4CommandAcl):
+            entry = new_id()
+            self._record(site, entry, None, Action.DENY, Reason.NO_ACL)
+            self.channel.write(tag + b" NO [AUTHORIZATIONFAILED] not permitted, id " + entry.encode("ascii") + b"\r\n")
+            self._bid_farewell(b"* BYE not permitted")
+            return False
+        self._site, self.relay.server.room = site, site.checkpoint.room
+        engines = acl.use_antivirus
+        self._account = Account(
+            session=self.name,
+            client=self.peer or None,
+            server=server,
+            user=self._user,
+            acl=acl.name,
+            download=tuple(engines.download or ()) if engines is not None else None,
+            upload=tuple(engines.upload or ()) if engines is not None else None,
+        )
+        return True
+
+    async def _renew(self, command: Command) -> None:
+        """Another policy is in force: it is asked anew what holds for this session."""
+        if self._account is None or self._door.site is None or self._door.site is self._site:
+            return
+        self._shelf.close()
+        await self._enter(command.tag)
+
+    async def _pass_untouched(self) -> None:
+        """no-mail-scanning: one record says so, and octets pass."""
+        acl = self._account.acl if self._account is not None else None
+        self._record(self._site, new_id(), acl, Action.ACCEPT, None)
+        idle = max(self._limits.idle, IDLE_AT_LEAST)
+        await pipe(self.channel, self.relay.server.channel, idle, self._limits.stall)
+        self._over = self.relay.bye = True
+
+    def _record(self, site: ImapSite, entry: str, acl: str | None, action: Action, reason: Reason | None) -> None:
+        record = AuditRecord(
+            time=datetime.now(UTC),
+            event="mail",
+            proxy=site.name,
+            session=self.name,
+            id=entry,
+            client=self.peer or None,
+            server=str(self.relay.server.address),
+            user=self._user,
+            acl=acl,
+            action=str(action),
+            reason=reason,
+        )
+        site.checkpoint.audit.write(record)
+
+    # --- commands that we look at
+
+    async def _logout(self, command: Command) -> bytes | None:
+        line = await self.relay.run(command.tag, command.unit)
+        self._over = self.relay.server.over = True
+        return line
+
+    async def _enable(self, command: Command) -> bytes | None:
+        names = [name for name in command.rest.split() if may_enable(name)]
+        if not names:
+            self.channel.write(b"* ENABLED\r\n")
+            return command.tag + b" OK nothing of that can be enabled\r\n"
+        return await self.relay.run(command.tag, Unit.line(command.tag + b" ENABLE " + b" ".join(names)))
+
+    async def _select(self, command: Command) -> bytes | None:
+        name = read_astring(command)[0]
+        self._shelf.close()
+        self._mailbox = None
+        said: list[bytes] = []
+        self.relay.notice = said.append
+        try:
+            line = await self.relay.run(command.tag, command.unit)
+        finally:
+            self.relay.notice = None
+        if line[len(command.tag) + 1 :].upper().startswith(b"OK"):
+            sticky = not any(_NOT_STICKY.match(word) for word in said)
+            found = next((match for match in map(_VALIDITY.match, reversed(said)) if match), None)
+            self._mailbox = Mailbox(
+                b"INBOX" if name.upper() == b"INBOX" else name, int(found[1]) if found and sticky else None
+            )
+        return line
+
+    async def _leave(self, command: Command) -> bytes | None:
+        line = await self.relay.run(command.tag, command.unit)
+        if line[len(command.tag) + 1 :].upper().startswith(b"OK"):
+            self._mailbox = None
+            self._shelf.close()
+        return line
+
+    async def _append(self, command: Command) -> bytes | None:
+        with _Entered(self):
+            return await Upload(command, self.relay, self._judge()).run()
+
+    async def _fetch(self, command: Command) -> bytes | None:
+        request = parse_request(command)
+        if not request.bodies or self._mailbox is None:
+            return await self.relay.run(command.tag, command.unit)
+        with _Entered(self):
+            download = Download(command, request, self.relay, self._judge(), self._mailbox, self._shelf)
+            return await download.run()
+
+    def _judge(self) -> Judge:
+        if self._account is None:
+            raise ServerGone("nobody is logged in")
+        return Judge(self._site, self._account)
+
+    async def _idle(self, command: Command) -> bytes | None:
+        refused = await self.relay.forward(command.tag, command.unit) or await self.relay.await_go_ahead(command.tag)
+        if refused is not None:
+            return refused
+        self.channel.write(b"+ idling\r\n")
+        while b"\n" not in self.channel.inbox:
+            ended = await self._pass_idle(command.tag)
+            if ended is not None:
+                return ended
+            if not await self._wait(max(self._limits.idle, IDLE_AT_LEAST)):
+                raise PeerGone("the client left")
+            if len(self.channel.inbox) > 1000:
+                break
+        if take_line(self.channel.inbox, 1000 + 1) is None:
+            raise UnitFault("IDLE ends with DONE")
+        await self.relay.server.send([b"DONE\r\n"])
+        return await self.relay.finish(command.tag)
+
+    async def _pass_idle(self, tag: bytes) -> bytes | None:
+        """What the server says meanwhile; the tagged line where it ends the command by itself."""
+        while (unit := self.relay.server.take()) is not None:
+            if unit.texts[0].startswith(tag + b" "):
+                return filter_line(unit.texts[0], self.relay.terms)
+            await self.relay.pass_on(unit)
+        if self.relay.server.channel.eof:
+            raise ServerGone("the server has closed")
+        return None
+
+
+class _Entered:
+    """A command under way, under which its policy is not closed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._checkpoint = session, session._site.checkpoint
+
+    def __enter__(self) -> None:
+        self._checkpoint.enter(self._session)
+
+    def __exit__(self, *_: object) -> None:
+        self._checkpoint.leave(self._session)
