@@ -30,6 +30,7 @@ HOSTED = {
     "ftp-proxy": "ftpgw.hosted:FtpHosted",
     "imap4-proxy": "mailgw.imap.gateway:ImapGateway",
     "smtp-proxy": "mailgw.smtp.gateway:SmtpGateway",
+    "pop3-proxy": "mailgw.pop3.gateway:Pop3Gateway",
 }
 """Kind of gateway -> module:class, for those that are built."""
 

@@ -33,7 +33,14 @@ class BlockedMemory:
             antivirus=", ".join(report.antivirus for report in inspection.reports),
             acl=inspection.decision.acl,
         )
+        self.note(key, refused)
+
+    def note(self, key: Sequence[str | None], refused: Refused) -> None:
+        """The same, by what was refused. `error` is not noted."""
         self._memory.remember(key, refused)
+
+    def __len__(self) -> int:
+        return len(self._memory)
 
     def recall(self, key: Sequence[str | None]) -> Refused | None:
         """The earlier verdict on that object, where it was cut."""
