@@ -5,8 +5,8 @@ PROCESSES ?= auto
 # Asked by running it: a pyenv shim may stand in the path without a uv behind it.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
-SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd postfix
-CLIENTS := chromium git lftp ncftp tnftp wget
+SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd dovecot-pop3d postfix
+CLIENTS := chromium fetchmail getmail6 git lftp mpop ncftp tnftp wget
 # They exclude each other as packages: unpacked into .servers/, and the libraries they need are installed.
 UNPACKED := vsftpd proftpd-core proftpd-mod-crypto
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)

@@ -20,6 +20,7 @@ import pytest
 from tests.clients import programs
 from tests.real.c_icap_server import CIcapServer, find_c_icap, run_c_icap
 from tests.real.clamd_server import ClamdServer, find_clamd, run_clamd
+from tests.real.dovecot_pop3_server import find_dovecot_pop3
 from tests.real.dovecot_server import find_dovecot
 from tests.real.postfix_server import find_postfix
 from tests.real.proftpd_server import find_proftpd
@@ -31,6 +32,10 @@ SERVERS: dict[str, Callable[[], object]] = {
     "apt": programs.find_apt,
     "chromium": programs.find_chromium,
     "dovecot": find_dovecot,
+    "dovecot_pop3": find_dovecot_pop3,
+    "fetchmail": partial(shutil.which, "fetchmail"),
+    "getmail": partial(shutil.which, "getmail"),
+    "mpop": partial(shutil.which, "mpop"),
     "git": programs.find_git,
     "lftp": programs.find_lftp,
     "postfix": find_postfix,

@@ -82,7 +82,7 @@ def run_dovecot() -> Iterator[tuple[str, int]]:
             os.chown(base / name, uid, gid)
         base.chmod(0o755)  # for the package's own users, to whom root's Dovecot hands what needs no rights
         config = base / "dovecot.conf"
-        config.write_text(_CONFIG.format(base=base, port=port, uid=uid, gid=gid, users=_users()))
+        config.write_text(_CONFIG.format(base=base, port=port, uid=uid, gid=gid, users=list_users()))
         process = subprocess.Popen([find_dovecot() or "dovecot", "-F", "-c", str(config)])
         try:
             _await_greeting(port, base / "log")
@@ -92,7 +92,7 @@ def run_dovecot() -> Iterator[tuple[str, int]]:
             process.wait(timeout=20)
 
 
-def _users() -> str:
+def list_users() -> str:
     """Root's Dovecot insists on the package's users; anybody else's can only be themselves."""
     if os.getuid() == 0:
         return ""
