@@ -7,12 +7,18 @@ as that thread has ended.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from inspection.spool import SpoolRoom
 from mailgw.mime.reader import Mail, read_mail
+from mailgw.mime.window import Stopped
 from scanners.engine import Body
+
+# Not those that others wait for: a few costly mails hold up neither the quarantine nor each other.
+_THREADS = ThreadPoolExecutor(8, thread_name_prefix="mail")
 
 
 class Closable(Protocol):
@@ -22,18 +28,26 @@ class Closable(Protocol):
         """Give it back."""
 
 
-async def divide(mail: Body, room: SpoolRoom) -> Mail:
-    """The mail as `read_mail` reads it; the caller closes it. Raises SpoolFull, OSError. A cancellation takes as long
-    as the reading does, and the mail is not touched after."""
-    return await make_in_thread(lambda: read_mail(mail, room))
+async def divide(mail: Body, room: SpoolRoom, within: float) -> Mail:
+    """The mail as `read_mail` reads it; the caller closes it. Raises SpoolFull, OSError, and TimeoutError after
+    `within` seconds; the mail is not touched after any of that, nor after a cancellation."""
+    stop = threading.Event()
+    timer = asyncio.get_running_loop().call_later(within, stop.set)
+    try:
+        return await make_in_thread(lambda: read_mail(mail, room, stop=stop.is_set), stop.set)
+    except Stopped:
+        raise TimeoutError(f"the mail could not be read within {within:g} s") from None
+    finally:
+        timer.cancel()
 
 
-async def make_in_thread[T: Closable](make: Callable[[], T]) -> T:
-    """What `make` gives; the caller closes it. A thread cannot be stopped: a cancellation waits for it."""
-    making = asyncio.get_running_loop().run_in_executor(None, make)
+async def make_in_thread[T: Closable](make: Callable[[], T], stop: Callable[[], None] = lambda: None) -> T:
+    """What `make` gives; the caller closes it. A thread ends by itself only: a cancellation calls `stop` and waits."""
+    making = asyncio.get_running_loop().run_in_executor(_THREADS, make)
     try:
         await asyncio.wait([making])
     except asyncio.CancelledError:
+        stop()
         await _see_out(making)
         raise
     return making.result()

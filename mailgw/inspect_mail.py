@@ -31,7 +31,8 @@ from scanners.panel import check_document
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 4  # documents of one mail that are checked at the same time
+_AT_ONCE = 4  # documents of one mail that are checked at the same time, besides the raw mail
+_GRACE = 0.5  # seconds in which engines that have their own deadline tell of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,20 @@ async def inspect_mail[G: MailProxy](
         )
     try:
         outcome = await _judge(checkpoint, envelope, mail, kept or envelope.id)
+    except TimeoutError as late:
+        logger.warning("mail %s: %s", envelope.id, late or "its check takes too long")
+        outcome = _judge_unchecked(checkpoint.proxy, envelope, mail, f"{late or 'its check takes too long'}")
     except Exception as error:
         logger.exception("the check of mail %s failed", envelope.id)
         outcome = _judge_unchecked(checkpoint.proxy, envelope, mail, f"the check failed: {error!r}")
     outcome = replace(outcome, message_id=message_id)
-    if outcome.decision.quarantine:
+    if not outcome.decision.quarantine:
+        return outcome
+    try:
         return await _keep(checkpoint, envelope, mail, outcome, kept)
-    return outcome
+    except BaseException:
+        outcome.close()
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +107,17 @@ async def _judge[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, ma
 
 async def _assess[G: MailProxy](checkpoint: Checkpoint[G], envelope: Envelope, mail: Body) -> _Assessment:
     engines = [checkpoint.antiviruses[name] for name in envelope.engines or ()]
-    division = await divide(mail, checkpoint.room)
+    patience = max((checkpoint.policy.antivirus[name].timeout for name in envelope.engines or ()), default=0.0)
+    division = await divide(mail, checkpoint.room, patience)
     try:
-        raw = await _check_raw(mail, engines, checkpoint.proxy)
-        checked = await _check_documents(division, raw, engines, checkpoint.proxy)
+        async with asyncio.timeout(patience + _GRACE), asyncio.TaskGroup() as tasks:
+            whole = tasks.create_task(_check_raw(mail, engines, checkpoint.proxy))
+            views = tasks.create_task(_check_views(division, engines, checkpoint.proxy))
+        raw = whole.result()
+        checked = [
+            _merge_views(document, row, raw, ambiguous=division.ambiguous)
+            for document, row in zip(division.documents, views.result(), strict=True)
+        ]
         return _Assessment(
             checked=checked,
             raw=raw,
@@ -190,9 +205,10 @@ async def _check_raw(mail: Body, engines: Sequence[Antivirus], proxy: MailProxy)
     return _Checked(status, reports, "", "message/rfc822", None, mail.size, b"")
 
 
-async def _check_documents(
-    division: Mail, raw: _Checked, engines: Sequence[Antivirus], proxy: MailProxy
-) -> list[_Checked]:
+type _Answers = list[tuple[Status, tuple[ScanReport, ...]]]
+
+
+async def _check_views(division: Mail, engines: Sequence[Antivirus], proxy: MailProxy) -> list[_Answers]:
     """Every document under every view, a few at a time; cancellation ends the checks under way."""
     slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -200,14 +216,9 @@ async def _check_documents(
         async with slots:
             return await check_document(engines, body, proxy.merge)
 
-    documents = division.documents
     async with asyncio.TaskGroup() as tasks:
-        checks = [[tasks.create_task(check(view.body)) for view in document.views] for document in documents]
-    found = [[task.result() for task in row] for row in checks]
-    return [
-        _merge_views(document, row, raw, ambiguous=division.ambiguous)
-        for document, row in zip(documents, found, strict=True)
-    ]
+        checks = [[tasks.create_task(check(view.body)) for view in document.views] for document in division.documents]
+    return [[task.result() for task in row] for row in checks]
 
 
 def _merge_views(

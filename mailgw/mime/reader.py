@@ -7,14 +7,15 @@ are there to be searched all the same; what is opened here is closed by `Mail.cl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from inspection.spool import Spool, SpoolRoom
 from mailgw.mime import base64_text, quoted_printable, second_opinion
 from mailgw.mime.header import TooMuch
 from mailgw.mime.rules import Ambiguity, Findings, Rule
-from mailgw.mime.views import Encoded, LeafViews, Shelf, View, find_stretches
+from mailgw.mime.shelf import Shelf
+from mailgw.mime.views import MOST_STRETCHES, Encoded, LeafViews, View, find_stretches
 from mailgw.mime.walker import Limits, Part, Walk
 from mailgw.mime.window import Readable, Window
 
@@ -90,11 +91,14 @@ class Mail:
         self._shelf.close()
 
 
-def read_mail(body: Readable, room: SpoolRoom, limits: Limits | None = None) -> Mail:
-    """Reads a mail of original wire bytes (not dot-stuffed). Takes a while: call it in a thread.
+def read_mail(
+    body: Readable, room: SpoolRoom, limits: Limits | None = None, stop: Callable[[], bool] = lambda: False
+) -> Mail:
+    """Reads a mail of original wire bytes (not dot-stuffed). Takes a while: call it in a thread; once `stop` says so
+    it ends within a piece.
 
-    Raises SpoolFull and OSError only: the mail is an `error` then. The caller closes what is returned."""
-    reading = _Reading(body, room, limits or Limits())
+    Raises SpoolFull, OSError, Stopped only: the mail is an `error` then. The caller closes what is returned."""
+    reading = _Reading(body, Shelf(room, limits or Limits(), stop))
     try:
         return reading.read()
     except BaseException:
@@ -105,35 +109,43 @@ def read_mail(body: Readable, room: SpoolRoom, limits: Limits | None = None) -> 
 class _Reading:
     """One reading of one mail."""
 
-    def __init__(self, body: Readable, room: SpoolRoom, limits: Limits) -> None:
-        self.shelf = Shelf(room)
-        self._body = body
-        self._limits = limits
+    def __init__(self, body: Readable, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self._body = shelf.watch(body)
         self._findings = Findings()
         self._further: list[View] = []
         self._seen: set[str] = set()
 
     def read(self) -> Mail:
         walk = self._walk(self._body, self._findings)
-        leaves = walk.leaves
-        views = [self._read_leaf(walk.window, leaf, self._findings) for leaf in leaves]
-        self._seen.update(view.body.sha256 for found in views for view in found)
-        self._read_between(walk)
-        self._ask_second(walk.window, leaves, views)
-        if self._findings:
-            self._read_other_ways(walk)
-            self._read_blocks()
+        views: list[list[View]] = []
+        try:
+            self._read_all(walk, views)
+        except TooMuch as why:
+            self._findings.add(Rule.LIMIT, "", str(why))
         return Mail(
             size=self._body.size,
-            leaves=tuple(_document(leaf, found) for leaf, found in zip(leaves, views, strict=True)),
+            leaves=tuple(_document(leaf, found) for leaf, found in zip(walk.leaves, views, strict=False)),
             further=tuple(self._further),
             ambiguities=tuple(self._findings),
             parts=tuple(walk.parts),
             _shelf=self.shelf,
         )
 
+    def _read_all(self, walk: Walk, views: list[list[View]]) -> None:
+        """The views of each leaf, then those of everything else. TooMuch leaves what there is until then."""
+        leaves = walk.leaves
+        for leaf in leaves:
+            views.append(self._read_leaf(walk.window, leaf, self._findings))
+        self._seen.update(view.body.sha256 for found in views for view in found)
+        self._read_between(walk)
+        self._ask_second(walk.window, leaves, views)
+        if self._findings:
+            self._read_other_ways(walk)
+            self._read_blocks()
+
     def _walk(self, body: Readable, findings: Findings, *, last: bool = False) -> Walk:
-        walk = Walk(body, self._limits, findings, last=last)
+        walk = Walk(body, self.shelf.limits, findings, last=last)
         try:
             walk.run()
         except TooMuch as why:
@@ -188,8 +200,9 @@ class _Reading:
         """The standard library's opinion; where the mail is ambiguous already, only for what it decodes."""
         if any(found.rule is Rule.LIMIT for found in self._findings):
             return
-        message = second_opinion.parse(window, leaves)
-        if difference := second_opinion.find_difference(message, leaves, views):
+        sample = second_opinion.choose_sample(leaves)
+        message = second_opinion.parse(window, leaves, sample)
+        if difference := second_opinion.find_difference(message, leaves, views, sample):
             self._findings.add(Rule.SECOND_OPINION, "", difference)
         if self._findings and message is not None:
             for part in second_opinion.list_leaves(message):
@@ -214,6 +227,9 @@ class _Reading:
     def _read_blocks(self) -> None:
         """Every stretch of base64 there is, whatever stands around it: whoever decodes it is not for us to know."""
         for number, lines in enumerate(find_stretches(self._body)):
+            if number == MOST_STRETCHES:
+                self._findings.add(Rule.LIMIT, "", f"more than {MOST_STRETCHES} stretches of base64")
+                break
             self._keep(f"stretch-{number + 1}", [View("", self.shelf.store(base64_text.decode_restarted(lines)))])
         window = Window(self._body)
         whole = self.shelf.store(quoted_printable.decode(window.chunks(0, window.size)))
@@ -227,7 +243,7 @@ class _Reading:
                 yield b'Content-Type: multipart/mixed; boundary="' + part.content.boundary + b'"\r\n\r\n'
             yield from decode(window.chunks(part.body, part.end))
 
-        return self._walk(self.shelf.store(pieces()), Findings())
+        return self._walk(self.shelf.watch(self.shelf.store(pieces())), Findings())
 
     def _keep_leaves(self, name: str, walk: Walk) -> None:
         for leaf in walk.leaves:

@@ -10,16 +10,17 @@ import codecs
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from inspection.spool import Spool, SpoolRoom
+from inspection.spool import Spool
 from mailgw.mime import base64_text, quoted_printable, text_blocks
 from mailgw.mime.rules import Findings, Rule
+from mailgw.mime.shelf import Shelf
 from mailgw.mime.window import Readable, Window
 
 _HEAD = 4096
 _MOST_BLOCKS = 50
-_MOST_STRETCHES = 200
+MOST_STRETCHES = 200
 _SHORTEST_STRETCH = 48
 _LONG_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}\s*")
 _SHORT_LINE = re.compile(rb"[A-Za-z0-9+/]{2,}={0,2}\s*")
@@ -53,35 +54,6 @@ class Encoded:
     charset: str
 
 
-@dataclass(slots=True)
-class Shelf:
-    """Opens spools, and closes them all."""
-
-    room: SpoolRoom
-    spools: list[Spool] = field(default_factory=list)
-
-    def store(self, pieces: Iterable[bytes]) -> Spool:
-        """The pieces in a finished spool. Raises SpoolFull, OSError."""
-        spool = self.room.open()
-        self.spools.append(spool)
-        for piece in pieces:
-            if piece:
-                spool.append(piece)
-        spool.finish()
-        return spool
-
-    def drop(self, spool: Spool) -> None:
-        """A view that was seen before."""
-        self.spools.remove(spool)
-        spool.close()
-
-    def close(self) -> None:
-        """Everything is let go."""
-        for spool in self.spools:
-            spool.close()
-        self.spools.clear()
-
-
 class LeafViews:
     """The views of one leaf, in `views` once `read` has run."""
 
@@ -101,7 +73,7 @@ class LeafViews:
         main = self.views[0].body
         if self._leaf.type.startswith("text/"):
             self._add_charset(main)
-        for number, (kind, pieces) in enumerate(_find_blocks(main)):
+        for number, (kind, pieces) in enumerate(_find_blocks(self._shelf.watch(main))):
             if number == _MOST_BLOCKS:
                 self._findings.add(Rule.LIMIT, self._leaf.part, f"more than {_MOST_BLOCKS} files in a text")
                 break
@@ -143,14 +115,16 @@ class LeafViews:
         if base64_text.looks_like_base64(head):
             self._add("base64", base64_text.decode(self._pieces()))
             self._add("base64-restarted", base64_text.decode_restarted(self._pieces()))
-        else:
-            self._add_stretches(self.views[0].body)
+        self._add_stretches(self.views[0].body)
         if any(map(quoted_printable.has_escapes, self._pieces())):
             self._add("quoted-printable", quoted_printable.decode(self._pieces()))
 
     def _add_stretches(self, main: Spool) -> None:
         """A mail within a text, as a bounce quotes it: no reader of mail opens it, but people and some tools do."""
-        for number, lines in enumerate(find_stretches(main)):
+        for number, lines in enumerate(find_stretches(self._shelf.watch(main))):
+            if number == MOST_STRETCHES:
+                self._findings.add(Rule.LIMIT, self._leaf.part, f"more than {MOST_STRETCHES} stretches of base64")
+                break
             self._add(f"stretch-{number + 1}", base64_text.decode_restarted(lines))
 
     def _add_charset(self, main: Spool) -> None:
@@ -159,7 +133,7 @@ class LeafViews:
         except (LookupError, ValueError):
             return
         if name.startswith(_TRANSCODED):
-            self._add(f"charset-{name}", _transcode(_spooled(main), name))
+            self._add(f"charset-{name}", _transcode(_spooled(self._shelf.watch(main)), name))
 
 
 def _transcode(pieces: Iterable[bytes], charset: str) -> Iterator[bytes]:
@@ -179,7 +153,7 @@ def _spooled(body: Readable) -> Iterator[bytes]:
     return Window(body).chunks(0, body.size)
 
 
-def _find_blocks(body: Spool) -> Iterator[tuple[str, Iterator[bytes]]]:
+def _find_blocks(body: Readable) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Each block of a text: its kind, and its bytes. A block ends where the next begins."""
     window, at = Window(body), 0
     while at < body.size:
@@ -198,27 +172,33 @@ def _find_blocks(body: Spool) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 def find_stretches(body: Readable) -> Iterator[Iterator[bytes]]:
     """Lines of base64 that follow each other, wherever they stand; each stretch is to be read before the next."""
-    found = 0
-    for is_base64, lines in itertools.groupby(_lines(body, 0), _Base64Lines()):
-        if is_base64:
+    for number, lines in itertools.groupby(_lines(body, 0), _Base64Lines()):
+        if number:
             first = list(itertools.islice(lines, 3))
             if sum(map(len, first)) < _SHORTEST_STRETCH:
                 continue
-            found += 1
-            if found > _MOST_STRETCHES:
-                return
             yield itertools.chain(first, lines)  # noqa: B031  (it goes on where `first` ended)
 
 
 class _Base64Lines:
-    """Says of one line after the other whether it belongs to a stretch; only its last line is short."""
+    """Says of one line after the other to which stretch it belongs, 0 for none. A line shorter than the first behind
+    which letters are left over is a stretch's last: what follows is not read on from amid four letters."""
 
     def __init__(self) -> None:
+        self._number = self._width = self._letters = 0
         self._inside = False
 
-    def __call__(self, line: bytes) -> bool:
-        self._inside = (_SHORT_LINE if self._inside else _LONG_LINE).fullmatch(line) is not None
-        return self._inside
+    def __call__(self, line: bytes) -> int:
+        if not self._inside:
+            if _LONG_LINE.fullmatch(line) is None:
+                return 0
+            self._number, self._width, self._letters = self._number + 1, len(line), 0
+        elif _SHORT_LINE.fullmatch(line) is None:
+            self._inside = False
+            return 0
+        self._letters += len(line.rstrip())
+        self._inside = len(line) >= self._width or self._letters % 4 == 0
+        return self._number
 
 
 def _lines(body: Readable, start: int) -> Iterator[bytes]:

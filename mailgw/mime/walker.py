@@ -37,12 +37,14 @@ _ASCII_FREE = ("utf-7", "utf7", "utf-16", "utf16", "utf-32", "utf32", "ucs", "eb
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much of a mail is read; above it is `unknown`. `header`: bytes of all
-    headers together; `lines`: those that begin with two hyphens."""
+    headers together; `lines`: those that begin with two hyphens; `files`: views that take one each."""
 
     depth: int = 30
     parts: int = 1000
     header: int = 1 << 20
     lines: int = 300_000
+    views: int = 5000
+    files: int = 256
 
 
 @dataclass(slots=True, kw_only=True)

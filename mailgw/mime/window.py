@@ -6,7 +6,7 @@ Rules of this file: no more than a window's bytes lie in memory; every offset is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 CHUNK = 256 * 1024
@@ -25,6 +25,24 @@ class Readable(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`."""
+
+
+class Stopped(Exception):
+    """Nobody waits any more for what is read."""
+
+
+class Watched:
+    """A body whose reading ends with Stopped once `stop` says so."""
+
+    def __init__(self, body: Readable, stop: Callable[[], bool]) -> None:
+        self._body, self._stop = body, stop
+        self.size = body.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """As the body's. Raises Stopped."""
+        if self._stop():
+            raise Stopped
+        return self._body.read(offset, size)
 
 
 class Window:

@@ -212,7 +212,7 @@ async def test_a_replacement_that_cannot_be_read_defers(judge: Judge, tmp_path: 
 async def test_a_check_that_breaks_is_an_error(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is raised, nothing passes."""
 
-    def no_room(*given: object) -> None:
+    def no_room(*given: object, **named: object) -> None:
         raise OSError("no room")
 
     monkeypatch.setattr("mailgw.division.read_mail", no_room)

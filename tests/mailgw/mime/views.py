@@ -21,9 +21,9 @@ _SIGNATURES = Signatures({})
 
 
 @contextmanager
-def reading(data: bytes, limits: Limits | None = None) -> Iterator[Mail]:
+def reading(data: bytes, limits: Limits | None = None, room: SpoolRoom | None = None) -> Iterator[Mail]:
     """The mail, read; closed at the end, and nothing may be left in its room."""
-    room = SpoolRoom()
+    room = room or SpoolRoom()
     mail = read_mail(MemoryBody(data), room, limits)
     try:
         yield mail
