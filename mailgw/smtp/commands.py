@@ -144,13 +144,13 @@ def list_options(path: Path) -> tuple[str, ...]:
     return tuple(f"{name}={value}" if value else name for name, value in path.parameters.items() if name != "AUTH")
 
 
-def read_forwarded_client(argument: bytes) -> str | None:
-    """XFORWARD's ADDR, where it is an address (Postfix, XFORWARD_README)."""
+def read_forwarded_client(argument: bytes, known: str | None) -> str | None:
+    """XFORWARD's ADDR, where it is an address (Postfix, XFORWARD_README); `known` where it says nothing of one."""
     for word in argument.decode("ascii", "replace").split():
         name, _, value = word.partition("=")
         if name.upper() == "ADDR":
             try:
                 return str(ipaddress.ip_address(value.removeprefix("IPV6:").removeprefix("ipv6:")))
             except ValueError:
-                return None
-    return None
+                return None  # [UNAVAILABLE]: not the client of the mail before
+    return known

@@ -1,7 +1,7 @@
 """An accepted mail on its way to the next hop, and nothing else (RFC 5321, 3.3).
 
 Rules of this file: DATA is said after the verdict; the final dot only while the client is there to hear the answer;
-consent is the next hop's alone, everything else tells the client to try again.
+consent is the next hop's alone, and counts behind the end only; everything else tells the client to try again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ class Delivery:
             return await (self._send_chunk() if self.chunked else self._send_data())
         except NextHopGone as gone:
             return gone.reply or BROKEN
+        except BaseException:
+            self.hop.abort()  # a spool that cannot be read, a cancellation: nothing more is said there, not even QUIT
+            raise
 
     async def _add_copies(self) -> Reply | None:
         for address in self.copies:
@@ -60,6 +63,7 @@ class Delivery:
             self._check_client()
             await self.hop.send(piece)
         self._check_client()
+        self.hop.check_quiet()  # an answer before the end is none to the mail
         await self.hop.send(b".\r\n")
         return _answer(await self.hop.read(FINAL_REPLY_WITHIN))
 
@@ -68,6 +72,7 @@ class Delivery:
         self.hop.channel.write(b"BDAT %d LAST\r\n" % self.body.size)
         for piece in _read(self.body):
             self._check_client()
+            self.hop.check_quiet()
             await self.hop.send(piece)
         return _answer(await self.hop.read(FINAL_REPLY_WITHIN))
 

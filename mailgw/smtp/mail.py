@@ -16,6 +16,7 @@ from mailgw.inspect_mail import inspect_mail
 from mailgw.outcome import MailOutcome, make_record
 from mailgw.smtp.delivery import Delivery, reset
 from mailgw.smtp.intake import BARE, Intake
+from mailgw.smtp.loop_guard import LOOP, find_loop
 from mailgw.smtp.next_hop import NextHop
 from mailgw.smtp.replies import Reply
 from mailgw.smtp.site import SmtpSite
@@ -39,7 +40,7 @@ class Mail:
     async def settle(self) -> Reply:
         """Check it, do what the policy says, record it. Raises PeerGone where the client has left meanwhile: then
         nothing was delivered."""
-        if (fault := self.intake.finish()) is not None:
+        if (fault := self.intake.finish() or find_loop(self.intake.spool)) is not None:
             return await self._refuse_unseen(fault)
         outcome: MailOutcome | None = None
         try:
@@ -54,11 +55,11 @@ class Mail:
                 outcome.close()
 
     async def _refuse_unseen(self, fault: Reply) -> Reply:
-        """It could not be kept, or its line ends are such that others might read two mails in it."""
+        """There was no room for it, which is an `error`; or its line ends are such that others might read two mails in
+        it, or it goes round in circles."""
         await reset(self.hop)
-        reason = Reason.PROTOCOL if fault is BARE else Reason.ANTIVIRUS_ERROR
-        action = Action.DEFER if fault.code < 500 else Action.DENY
-        self._record(_unjudged(reason), action, reason)
+        unseen = _unjudged(Reason.PROTOCOL) if fault in (BARE, LOOP) else _unjudged(Reason.ANTIVIRUS_ERROR)
+        self._record(unseen, Action.DEFER if fault.code < 500 else Action.DENY)
         return fault
 
     async def _inspect(self) -> MailOutcome:
@@ -135,7 +136,10 @@ def make_answer(decision: MailDecision, mail_id: str) -> Reply:
 
 
 def _unjudged(reason: Reason) -> MailOutcome:
-    return MailOutcome(decision=MailDecision(action=Action.DENY, reason=reason, status=Status.SKIPPED), checked=False)
+    return MailOutcome(
+        decision=MailDecision(action=Action.DENY, reason=reason, status=Status.ERROR),
+        checked=reason is Reason.ANTIVIRUS_ERROR,
+    )
 
 
 def is_gone(channel: Channel) -> bool:

@@ -109,8 +109,9 @@ class NextHop:
         try:
             await self.channel.drain(self._stall)
         except (PeerGone, PeerSilent) as error:
-            self.over = True
-            raise NextHopGone(str(error), _farewell(self._last_words())) from error
+            words = _farewell(self._last_words())
+            self.abort()  # what waits to be sent must not make a mail of it after we have said 451
+            raise NextHopGone(str(error), words) from error
 
     def _last_words(self) -> Reply | None:
         try:

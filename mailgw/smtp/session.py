@@ -324,7 +324,7 @@ class Session:
             raise BadCommand(502, "5.5.1", "command not implemented")
         reply = await self.hop.ask(command.line)
         if reply.good:
-            self.client = read_forwarded_client(command.argument) or self.client
+            self.client = read_forwarded_client(command.argument, self.client)
         return reply
 
     def _is_trusted(self) -> bool:
