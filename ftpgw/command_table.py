@@ -23,10 +23,12 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`login`: only behind one. `argument`: whether there is one."""
+    """`login`: only behind one, `bare`: or without an argument. `argument`: whether there may be one, where we answer;
+    what the server answers, it judges itself."""
 
     way: Way
     login: bool = True
+    bare: bool = False
     argument: Literal["none", "may", "must"] = "may"
     data: bool = False
     moves: bool = False  # the working directory may be another one afterwards
@@ -34,36 +36,38 @@ class Rule:
 
 def _table() -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
-    for verb in ("CDUP", "XCUP"):
-        rules[verb] = Rule(Way.RELAY, argument="none", moves=True)
+    rules["CDUP"] = rules["XCUP"] = Rule(Way.RELAY, argument="none", moves=True)
     for verb in ("CWD", "XCWD"):
         rules[verb] = Rule(Way.RELAY, moves=True)
-    for verb in ("PWD", "XPWD", "SYST", "NOOP"):
+    for verb in ("PWD", "XPWD", "MKD", "XMKD", "RMD", "XRMD", "DELE", "RNFR", "RNTO", "SIZE", "MDTM", "MFMT", "ALLO"):
         rules[verb] = Rule(Way.RELAY)
-    for verb in ("MKD", "XMKD", "RMD", "XRMD", "DELE", "RNFR", "RNTO", "SIZE", "MDTM", "MFMT", "ALLO"):
-        rules[verb] = Rule(Way.RELAY, argument="must")
-    for verb in ("MLST", "STAT"):
-        rules[verb] = Rule(Way.RELAY)
-    rules["SITE CHMOD"] = rules["SITE UMASK"] = Rule(Way.RELAY)
+    rules["MLST"] = rules["SITE CHMOD"] = rules["SITE UMASK"] = Rule(Way.RELAY)
+    for verb in ("NOOP", "SYST", "STAT"):
+        rules[verb] = Rule(Way.RELAY, bare=True)
+    rules["HELP"] = rules["SITE HELP"] = Rule(Way.RELAY, login=False)
     for verb in ("LIST", "NLST", "MLSD"):
         rules[verb] = Rule(Way.LISTING, data=True)
     for verb in ("RETR", "STOR", "APPE"):
         rules[verb] = Rule(Way.OURS, argument="must", data=True)
     rules["STOU"] = Rule(Way.OURS, data=True)
-    for verb in ("USER", "PASS", "ACCT", "QUIT", "FEAT", "AUTH", "PBSZ", "PROT", "CCC", "OPTS", "CLNT", "HELP", "ABOR"):
+    for verb in ("PASS", "ACCT", "AUTH", "PBSZ", "PROT", "CCC", "CLNT"):
         rules[verb] = Rule(Way.OURS, login=False)
+    for verb in ("USER", "OPTS"):
+        rules[verb] = Rule(Way.OURS, login=False, argument="must")
+    for verb in ("QUIT", "FEAT"):
+        rules[verb] = Rule(Way.OURS, login=False, argument="none")
     for verb in ("TYPE", "MODE", "STRU", "REST", "PORT", "EPRT"):
         rules[verb] = Rule(Way.OURS, argument="must")
-    rules["PASV"] = Rule(Way.OURS, argument="none")
+    rules["PASV"] = rules["REIN"] = rules["ABOR"] = Rule(Way.OURS, argument="none")
     rules["EPSV"] = Rule(Way.OURS)
     return rules
 
 
 TABLE = _table()
-PAST_THE_QUEUE = frozenset({"ABOR", "STAT"})
-"""What is answered while a transfer is under way; all other commands wait for its end."""
+# The words of pyftpdlib, which people know.
+NEEDS_ARGUMENT = "Syntax error: command needs an argument."
+LOG_IN = "Log in with USER and PASS first."
 
-# `SITE CHMOD` is one command, and OPTS' words say which one it is.
 FEATURES = ("EPRT", "EPSV", "MDTM", "MFMT", "MLST", "REST STREAM", "SIZE", "TVFS", "UTF8")
 """What we can stand for where the server offers it. EPRT and EPSV are ours alone."""
 
@@ -80,12 +84,16 @@ def judge_line(command: Command, *, logged_in: bool) -> Rule | Reply:
     if not command.is_clean:
         return make_reply(501, "A command may not hold CR, LF or NUL.")
     rule = TABLE.get(full_verb(command))
+    if command.verb == "SITE" and not command.argument:
+        return make_reply(501, NEEDS_ARGUMENT)
     if rule is None:
-        return make_reply(502, "This command is not offered.")
-    if rule.login and not logged_in:
-        return make_reply(530, "Please log in first.")
+        return make_reply(502, "This command is not understood, or not offered.")
+    if rule.login and not logged_in and (command.argument or not rule.bare):
+        return make_reply(530, LOG_IN)
     if rule.argument == "must" and not command.argument:
-        return make_reply(501, f"{command.verb} takes an argument.")
+        return make_reply(501, NEEDS_ARGUMENT)
+    if rule.argument == "none" and command.argument.strip():
+        return make_reply(501, "Syntax error: command does not accept arguments.")
     return rule
 
 

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ftpgw import data_commands, login, tls_commands
-from ftpgw.command_table import Rule, Way, filter_features, full_verb, judge_line
+from ftpgw.command_table import LOG_IN, Rule, Way, filter_features, full_verb, judge_line
+from ftpgw.failures import UpstreamError
 from ftpgw.session import Session
-from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Command, Reply, make_reply
 
 logger = logging.getLogger(__name__)
@@ -25,22 +25,27 @@ async def answer(session: Session, command: Command) -> bool:
     """Carry it out when its turn has come. False where the session is over; raises only cancellation."""
     try:
         if command.verb == "ABOR":
-            return await data_commands.abort(session)
+            return await _abort(session, command)
         if command.verb == "STAT" and session.work is not None:
             session.reply(make_reply(211, "A transfer is under way."))
             return True
         async with session.busy:
-            return await _answer_in_turn(session, command)
+            goes_on = await _answer_in_turn(session, command)
+            if goes_on and session.upstream is not None and session.upstream.is_over:
+                session.follow_server()
+            return goes_on
     except UpstreamError as error:
         logger.warning("%s: %s", session.id, error)
+        if session.upstream is not None:
+            session.upstream.close()  # which reply belongs to which command is not known any more
         session.reply(make_reply(421, "The connection to the server is lost, goodbye."))
     except Exception:
         logger.exception("ftp: a command of session %s failed", session.id)
         session.reply(make_reply(421, "Something went wrong here, goodbye."))
     finally:
         session.readable.set()
-        session.done()
         await session.flush()
+        session.done()  # only now: who reads no replies is read no further
     return False
 
 
@@ -102,7 +107,22 @@ async def _run(session: Session, command: Command, rule: Rule) -> bool:
     return over[0]
 
 
+async def _abort(session: Session, command: Command) -> bool:
+    """Past the queue: it ends what the others wait for."""
+    judged = judge_line(command, logged_in=session.logged_in)
+    if isinstance(judged, Reply):
+        session.reply(judged)
+        return True
+    goes_on = _ask_policy(session, command)
+    return await data_commands.abort(session) if goes_on is None else goes_on
+
+
 async def _relay(session: Session, command: Command, rule: Rule | None = None) -> bool:
+    reached = session.upstream is not None or await _reach_early(session)
+    if not reached:
+        if reached is None:
+            session.reply(_UNASKED.get(command.verb, make_reply(530, LOG_IN)))
+        return reached is None
     if command.verb in ("SIZE", "MDTM"):
         await session.server.set_type(session.type)
     reply = await session.server.ask(f"{command.verb} {command.argument}" if command.argument else command.verb)
@@ -122,6 +142,7 @@ async def _password(session: Session, command: Command) -> bool:
 
 async def _quit(session: Session, _command: Command) -> bool:
     if session.upstream is not None:
+        session.upstream.on_end = None
         try:
             await session.upstream.send("QUIT")
         except UpstreamError:
@@ -130,13 +151,19 @@ async def _quit(session: Session, _command: Command) -> bool:
     return False
 
 
-async def _features(session: Session, _command: Command) -> bool:
+async def _reach_early(session: Session) -> bool | None:
+    """Connect to the server before USER. None where that may not be yet, False where none answers, which is told."""
     proxy = session.gateway.proxy
-    may_ask = session.upstream is not None
-    if not may_ask and not proxy.user_at_host and (proxy.tls.mode == "none" or session.secured):
-        if not await login.reach(session, ""):
-            return False
-        may_ask = True
+    plain = session.host.section.tls.mode != "none" and not session.secured
+    if proxy.user_at_host or plain or session.gateway.waits_for_server:
+        return None
+    return await login.reach(session, "")
+
+
+async def _features(session: Session, _command: Command) -> bool:
+    may_ask = session.upstream is not None or await _reach_early(session)
+    if may_ask is False:
+        return False
     lines = filter_features(await session.server.ask_features() if may_ask else None)
     mode = session.host.section.tls.mode
     lines += (["AUTH TLS"] if mode == "starttls" else []) + (["PBSZ", "PROT"] if mode != "none" else [])
@@ -144,14 +171,23 @@ async def _features(session: Session, _command: Command) -> bool:
     return True
 
 
+async def _reinitialise(session: Session, _command: Command) -> bool:
+    login.hang_up(session)
+    session.reply(make_reply(220, "Ready for a new user."))
+    return True
+
+
 async def _options(session: Session, command: Command) -> bool:
     words = command.argument.upper().split()
     if session.logged_in and words[:1] in (["MLST"], ["UTF8"]):
+        session.server.forget_features()  # its facts may be others now
         return await _relay(session, command)
     if words in (["UTF8", "ON"], ["UTF8"]):
         session.reply(make_reply(200, "Names are passed on as they are."))
     else:
-        session.reply(make_reply(501, "This option is not offered."))
+        session.reply(
+            make_reply(501, "Unsupported command: no such option.") if session.logged_in else make_reply(530, LOG_IN)
+        )
     return True
 
 
@@ -160,10 +196,11 @@ async def _client(session: Session, _command: Command) -> bool:
     return True
 
 
-async def _help(session: Session, _command: Command) -> bool:
-    session.reply(make_reply(214, "Sluice FTP gateway: what is uploaded and downloaded is checked for viruses."))
-    return True
-
+_UNASKED = {
+    "NOOP": make_reply(200, "Nothing was done."),
+    "HELP": make_reply(214, "Sluice FTP gateway: what is uploaded and downloaded is checked for viruses."),
+}
+# What is answered where no server can be asked yet.
 
 _HANDLERS: dict[str, Handler] = {
     "USER": _user,
@@ -177,7 +214,7 @@ _HANDLERS: dict[str, Handler] = {
     "CCC": tls_commands.refuse_clearing,
     "OPTS": _options,
     "CLNT": _client,
-    "HELP": _help,
+    "REIN": _reinitialise,
     "TYPE": data_commands.set_type,
     "MODE": data_commands.set_form,
     "STRU": data_commands.set_form,

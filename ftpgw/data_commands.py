@@ -16,11 +16,11 @@ from ftpgw.data_channel import Channel, PassiveChannel, open_active
 from ftpgw.data_stream import DataStream
 from ftpgw.download import Download
 from ftpgw.endpoints import format_port, is_ip4, parse_eprt, parse_port
+from ftpgw.failures import UpstreamError
 from ftpgw.session import Session
 from ftpgw.transfer import Transfer
 from ftpgw.upload import Upload
-from ftpgw.upstream import UpstreamError
-from ftpgw.wire import Command, make_reply
+from ftpgw.wire import Command, Reply, make_reply
 
 
 async def lay_passive(session: Session, command: Command) -> bool:
@@ -74,7 +74,7 @@ async def set_type(session: Session, command: Command) -> bool:
     """TYPE."""
     kind = command.argument.strip().upper()
     if kind not in ("A", "A N", "I", "L 8", "L8"):
-        session.reply(make_reply(504, "TYPE A and TYPE I are offered."))
+        session.reply(make_reply(504, "Unsupported type: TYPE A and TYPE I are offered."))
         return True
     session.type = "A" if kind[0] == "A" else "I"
     session.reply(make_reply(200, f"Type is {session.type}."))
@@ -83,16 +83,21 @@ async def set_type(session: Session, command: Command) -> bool:
 
 async def set_form(session: Session, command: Command) -> bool:
     """MODE and STRU."""
-    only = "S" if command.verb == "MODE" else "F"
-    fits = command.argument.strip().upper() == only
-    session.reply(make_reply(200 if fits else 504, f"{command.verb} is {only}, and nothing else."))
+    only, others = ("S", "BCZ") if command.verb == "MODE" else ("F", "PR")
+    asked = command.argument.strip().upper()
+    if asked == only:
+        session.reply(make_reply(200, f"{command.verb} is {only}."))
+    elif len(asked) == 1 and asked in others:
+        session.reply(make_reply(504, f"Unimplemented: {command.verb} is {only}, and nothing else."))
+    else:
+        session.reply(make_reply(501, f"Unrecognized: {command.verb} is {only}, and nothing else."))
     return True
 
 
 async def set_offset(session: Session, command: Command) -> bool:
     """REST."""
     if not re.fullmatch(r"\d{1,18}", command.argument.strip(), re.ASCII):
-        session.reply(make_reply(501, "REST takes a number."))
+        session.reply(make_reply(501, "Invalid parameter: REST takes a number."))
         return True
     session.offset = int(command.argument)
     session.reply(make_reply(350, f"Restarting at {session.offset}."))
@@ -112,6 +117,9 @@ def _take_channel(session: Session) -> Channel | None:
 async def transfer(session: Session, command: Command) -> bool:
     """RETR, STOR, APPE and STOU."""
     offset = session.take_offset()
+    if (refusal := await _refuse_offset(session, command, offset)) is not None:
+        session.reply(refusal)
+        return True
     if (channel := _take_channel(session)) is None:
         return True
     try:
@@ -126,6 +134,18 @@ async def transfer(session: Session, command: Command) -> bool:
         moving = Upload(session, channel, command.verb, command.argument, path, offset)
     await moving.run()
     return True
+
+
+async def _refuse_offset(session: Session, command: Command, offset: int) -> Reply | None:
+    """The reply to a REST that cannot be: before a whole file is moved for it."""
+    if not offset:
+        return None
+    if command.verb not in ("RETR", "STOR"):
+        return make_reply(450, f"Can't {command.verb} while REST request is pending.")
+    size = await session.server.ask_size(command.argument) if session.type == "I" else None
+    if size is not None and offset > size:
+        return make_reply(554, f"REST position {offset} > file size {size}.")
+    return None
 
 
 async def find_path(session: Session, name: str) -> str:
@@ -186,13 +206,14 @@ async def list_directory(session: Session, command: Command) -> bool:
 async def abort(session: Session) -> bool:
     """ABOR: a transfer under way ends with 426, then comes 226 (RFC 959 5.4)."""
     work = session.work
-    if work is not None and not work.done():
+    ended = work is not None and not work.done()
+    if work is not None and ended:
         work.cancel()
         await asyncio.wait([work])
     async with session.busy:
-        if session.upstream is not None:
-            await session.upstream.settle()
         session.set_channel(None)
         session.offset = 0
-        session.reply(make_reply(226, "ABOR is done."))
+        session.reply(make_reply(226, "ABOR is done.") if ended else make_reply(225, "No transfer to abort."))
+        if session.upstream is not None:
+            await session.upstream.settle()
     return True

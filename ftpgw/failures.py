@@ -5,8 +5,11 @@ Rules of this file: who raises one has not told the client yet; what the server 
 
 from __future__ import annotations
 
-from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Reply
+
+
+class UpstreamError(ConnectionError):
+    """The server is not there, does not answer, or answers nonsense (remote fault, temporary). No reply was had."""
 
 
 class ClientGone(Exception):

@@ -93,17 +93,13 @@ class Front(aioftp.Server):
             session.reply(make_reply(421, "Too many connections, try again later."))
         elif session.is_last:
             session.reply(make_reply(421, "The gateway is stopping."))
-        elif not self._waits_for_server() and (why := session.gateway.refuse_session(facts, session.id)):
+        elif not session.gateway.waits_for_server and (why := session.gateway.refuse_session(facts, session.id)):
             session.reply(make_reply(421, f"Refused: {why}."))
         else:
             session.reply(make_reply(220, "Sluice FTP gateway ready."))
             return True
         await session.flush()
         return False
-
-    def _waits_for_server(self) -> bool:
-        """True where the session-acl asks for a server, which USER will tell."""
-        return any(acl.when.server for acl in self._host.gateway.proxy.session_acl or ())
 
     async def parse_command(self, stream: aioftp.StreamIO, censor_commands: tuple[str, ...] = ()) -> tuple[str, str]:
         """The next command. At the end False, which aioftp takes for the last command's result."""

@@ -38,6 +38,11 @@ class FtpGateway(Checkpoint[FtpProxy]):
         self.audit.write(make_record(self.name, subject, Inspection(status=None, decision=decision)))
         return why
 
+    @property
+    def waits_for_server(self) -> bool:
+        """True where the session-acl asks for a server, which USER will tell."""
+        return any(acl.when.server for acl in self.proxy.session_acl or ())
+
     def judge_command(self, verb: str, facts: SessionFacts) -> tuple[str, str | None]:
         """permit, deny or abort; and the command-acl that says so."""
         choice = choose_command(self.proxy, verb, facts)

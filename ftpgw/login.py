@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 
 from ftpgw.destination import Destination, NotAllowed, choose_destinations, find_addresses
+from ftpgw.failures import UpstreamError
 from ftpgw.session import Session
-from ftpgw.upstream import Upstream, UpstreamError
+from ftpgw.upstream import Upstream
 from ftpgw.wire import Reply, make_reply
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,8 @@ async def log_in(session: Session, argument: str) -> bool:
     if session.host.section.tls.mode != "none" and not session.secured:
         session.reply(make_reply(530, "TLS is required here: AUTH TLS first."))
         return True
-    if not argument:
-        session.reply(make_reply(501, "USER takes a name."))
-        return True
-    if session.user is not None or session.logged_in:
+    # Who only tries another password stays where the server counts the tries.
+    if session.logged_in or (session.user is not None and session.gateway.proxy.user_at_host):
         hang_up(session)
     try:
         if session.upstream is None and not await reach(session, argument):
@@ -46,7 +45,7 @@ async def log_in(session: Session, argument: str) -> bool:
 async def give_password(session: Session, verb: str, argument: str) -> bool:
     """PASS and ACCT. False where the session is over."""
     if session.upstream is None or session.user is None:
-        session.reply(make_reply(503, "USER first."))
+        session.reply(make_reply(503, "Login with USER first."))
         return True
     return take(session, await session.server.ask(f"{verb} {argument}"))
 
@@ -105,6 +104,7 @@ async def _greet(session: Session, destination: Destination) -> Reply:
             continue
         if greeting.kind == 2:
             session.upstream, session.destination = upstream, destination
+            upstream.on_end = session.hear_end
         else:
             upstream.close()
         return greeting

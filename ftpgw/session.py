@@ -130,6 +130,18 @@ class Session:
         if not self.writer.is_closing():
             self.writer.write(encode(reply.text))
 
+    def hear_end(self) -> None:
+        """The server has hung up. A command that is being carried out finds that out itself."""
+        if not self.busy.locked():
+            self.follow_server()
+
+    def follow_server(self) -> None:
+        """End the session as the server did, with its last words."""
+        if not self.is_gone and self.upstream is not None:
+            if (last := self.upstream.take_last_words()) is not None:
+                self.reply(last)
+            self.close()
+
     async def flush(self) -> None:
         """Wait until the client has taken the replies; one that does not is disconnected."""
         try:

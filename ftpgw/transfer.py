@@ -14,11 +14,10 @@ from urllib.parse import quote
 
 from ftpgw.data_channel import Channel
 from ftpgw.data_stream import DataStream
-from ftpgw.failures import ClientGone, Refused, Unconfirmed
+from ftpgw.failures import ClientGone, Refused, Unconfirmed, UpstreamError
 from ftpgw.gateway import make_record
 from ftpgw.refusal import make_refusal
 from ftpgw.session import Session
-from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Reply, encode, make_reply
 from inspection.audit import new_id
 from inspection.inspect_object import Inspection, Subject

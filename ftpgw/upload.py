@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 
 from ftpgw.data_channel import Channel
-from ftpgw.failures import ClientGone, Refused, Unconfirmed
+from ftpgw.failures import ClientGone, Refused, Unconfirmed, UpstreamError
 from ftpgw.line_ends import ToStore
 from ftpgw.session import Session
 from ftpgw.transfer import Transfer
-from ftpgw.upstream import UpstreamError
 from ftpgw.wire import Reply, make_reply
 from inspection.spool import Spool
 from policy.decision import Reason

@@ -15,6 +15,7 @@ ENCODING = "utf8-se"
 
 LINE = 8192  # the longest line of a client, bytes
 _TELNET = re.compile(rb"\xff(?:([\xff])|[\xfb-\xfe].|[\xf0-\xfa])", re.DOTALL)
+_SIGNALS = bytes(range(0xF0, 0x100))  # no command begins with one: ftplib and others send them without their IAC
 _SECRET = frozenset({"PASS", "ACCT"})
 
 
@@ -61,7 +62,7 @@ class Command:
 
 def parse_command(line: bytes) -> Command:
     """From one line with or without its end."""
-    line = _TELNET.sub(lambda match: match[1] or b"", line)
+    line = _TELNET.sub(lambda match: match[1] or b"", line).lstrip(_SIGNALS)
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     verb, _, argument = decode(line).partition(" ")
     return Command(verb.upper(), argument)
