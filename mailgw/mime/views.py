@@ -158,7 +158,7 @@ def _find_blocks(body: Readable) -> Iterator[tuple[str, Iterator[bytes]]]:
     window, at = Window(body), 0
     while at < body.size:
         piece = window.read(at, at + 256 * 1024)
-        match = text_blocks.BEGIN.search(piece)
+        match = text_blocks.find_begin(piece)
         if match is None:
             at += max(1, len(piece) - _OVERLAP) if at + len(piece) < body.size else len(piece)
             # `^` is true at the begin of a piece: begin one where a line begins.
