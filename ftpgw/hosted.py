@@ -111,7 +111,10 @@ class FtpHosted:
             return
         if self._loaded is not None and self._begun_with is not None and self._section is not None:
             warn_of_fixed(self.label, self._begun_with, self._section, self.fixed)
+            before = self._in_force.gateway
             await self._put(self._loaded)
+            if self._in_force.gateway is not before:
+                logger.info("%s: the new policy is in force", self.label)
 
     async def drain(self, patience: float) -> None:
         """Stop accepting; transfers under way may end for `patience` seconds, then they are cut."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,13 +17,23 @@ READY = re.compile(r"ready ftp-proxy\.(\S+) (?:\[::1\]|127\.0\.0\.1):(\d+)")
 
 
 class FtpGateway(Proxy):
-    """One running process. `ports` has the port of each gateway by its name."""
+    """One running process. `ports` has the port of each gateway by its name; `file` is its policy; `words` are further
+    ones of its command line, `prefix` stands in front of that."""
 
-    def __init__(self, file: Path, names: list[str], *words: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        names: list[str],
+        *,
+        words: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         super().__init__(ready=READY, env={"PYTHONPATH": str(ROOT), **(env or {})})
+        self.file = file
         self._names = names
         self.ports: dict[str, int] = {}
-        self._command = [sys.executable, "-m", "avsluice", "run", str(file), "--allow-root", *words]
+        self._command = [*prefix, sys.executable, "-m", "avsluice", "run", str(file), "--allow-root", *words]
 
     def __enter__(self) -> Self:
         # The first ready line's port is what the base class takes.
