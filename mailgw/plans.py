@@ -26,19 +26,23 @@ _BLURRED = frozenset(
         *(Rule.HIDDEN_PART, Rule.FRAGMENT, Rule.LIMIT),
     }
 )
+_SIGNED = frozenset({"multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"})
+_SIGNATURE_BROKEN = "\nThis was signed. The signature is not valid any more, because of what was removed here.\n"
 _LONGEST_TEXT = 1 << 20  # characters of a replacement's file
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where a mail's documents lie. `top` is the offset behind its header, `encoding` that of the body under it.
-    `blurred`: some reader may take a part of the header for content."""
+    `blurred`: some reader may take a part of the header for content. `signed`: the mail's offsets from where to where
+    something is signed (DKIM, OpenPGP/MIME, S/MIME)."""
 
     leaves: Sequence[Document]
     top: int
     encoding: str
     ambiguous: bool
     blurred: bool
+    signed: Sequence[tuple[int, int]] = ()
 
 
 def find_layout(division: Mail) -> Layout:
@@ -50,6 +54,11 @@ def find_layout(division: Mail) -> Layout:
         encoding=root.content.encoding if root and root.is_leaf else "7bit",
         ambiguous=division.ambiguous,
         blurred=any(found.rule in _BLURRED for found in division.ambiguities),
+        signed=[
+            (part.start, part.end)
+            for part in division.parts
+            if part.content.type in _SIGNED or (part is root and part.header.values("dkim-signature"))
+        ],
     )
 
 
@@ -89,10 +98,19 @@ def plan_rewrites(
         return Plan(partial(rewrite, mail, Edits(top=layout.top, changes=changes, fields=fields, prefix=prefix)))
 
     if not layout.ambiguous:
-        every = [Change(d.start, d.body, d.end, text) for d, text in zip(layout.leaves, texts, strict=True)]
+        every = [
+            Change(d.start, d.body, d.end, _tell_signed(text, layout, d.start))
+            for d, text in zip(layout.leaves, texts, strict=True)
+        ]
         yield plan([every[n] for n in chosen])
         yield plan(every)
-    yield plan([Change(0, layout.top, mail.size, texts[chosen[0]], strict=True)])
+    yield plan([Change(0, layout.top, mail.size, _tell_signed(texts[chosen[0]], layout), strict=True)])
+
+
+def _tell_signed(text: str, layout: Layout, start: int | None = None) -> str:
+    """The text, and that a signature breaks by it; without `start` it takes the place of everything."""
+    broken = any(start is None or begin <= start < end for begin, end in layout.signed)
+    return text.rstrip("\r\n") + "\n" + _SIGNATURE_BROKEN if broken else text
 
 
 def plan_masks(mail: Body, decision: MailDecision, layout: Layout, texts: Sequence[str]) -> Iterator[Plan]:

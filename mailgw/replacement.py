@@ -82,7 +82,7 @@ def _replace_header(raw: bytes, *, strict: bool) -> list[bytes]:
     fields = [field for field in _FIELD.findall(raw) if not field.lower().startswith(b"content-")]
     if strict:
         fields = [field for field in fields if _WELL_FORMED.fullmatch(field)]
-    return [*fields, b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Transfer-Encoding: base64\r\n"]
+    return [*_ended(fields), b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Transfer-Encoding: base64\r\n"]
 
 
 def _encode(text: str) -> bytes:
@@ -95,8 +95,13 @@ def _edit_top(fields: Sequence[bytes], edits: Edits) -> list[bytes]:
         named = [f"X-Sluice-{name}: {_printable(value)}\r\n".encode("ascii") for name, value in edits.fields.items()]
         edited = [*named, *(field for field in edited if not field.lower().startswith(OURS))]
     if edits.changes and not any(field.lower().startswith(b"mime-version") for field in edited):
-        edited.append(b"MIME-Version: 1.0\r\n")
+        edited = [*_ended(edited), b"MIME-Version: 1.0\r\n"]
     return edited if edits.prefix is None else _prefix_subject(edited, edits.prefix)
+
+
+def _ended(fields: Sequence[bytes]) -> list[bytes]:
+    """With a line end behind the last one, too: a mail by BDAT may end in its header."""
+    return [field if field.endswith(b"\n") else field + b"\r\n" for field in fields]
 
 
 def _printable(value: str) -> str:
@@ -116,7 +121,7 @@ def _prefix_subject(fields: list[bytes], prefix: str) -> list[bytes]:
         long = len(b"Subject: ") + len(coded) + len(rest.split(b"\r\n")[0]) > _LONGEST_LINE
         fields[number] = b"Subject: " + coded + (b"\r\n " if long else b"") + rest
         return fields
-    return [*fields, b"Subject: " + coded.rstrip() + b"\r\n"]
+    return [*_ended(fields), b"Subject: " + coded.rstrip() + b"\r\n"]
 
 
 def _encode_prefix(prefix: str) -> bytes:
