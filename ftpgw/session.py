@@ -94,6 +94,8 @@ class Session:
         """The client's next line; None at the end, whoever made it."""
         await self._ahead.acquire()
         await self.readable.wait()
+        if self.writer.is_closing():
+            return None  # whom we have left: nothing more of it is carried out
         while True:
             limits = self.host.section.limits
             try:

@@ -87,12 +87,11 @@ class Transfer:
         finally:
             await self._let_go()
         self.session.reply(reply)
-        if self.server is not None:
-            # Behind the reply: a server that hangs is waited for by the next command, not by this one.
-            try:
-                await self.upstream.settle()
-            except UpstreamError:
-                self.upstream.close()
+        # Behind the reply: a server that hangs is waited for by the next command, not by this one.
+        try:
+            await self.upstream.settle()
+        except UpstreamError:
+            self.upstream.close()
 
     async def _run(self) -> Reply:
         try:
