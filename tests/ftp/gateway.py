@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.http.proxy import ROOT, Proxy
 
-READY = re.compile(r"ready ftp-proxy\.(\S+) (?:\[::1\]|127\.0\.0\.1):(\d+)")
+READY = re.compile(r"ready ftp-proxy\.(\S+) (?:\[[0-9a-f:]+\]|[0-9.]+):(\d+)")
 
 
 class FtpGateway(Proxy):
