@@ -110,6 +110,18 @@ class PostfixServer:
         """The queue ids of what it took."""
         return {file.name for file in (self.directory / "queue/hold").glob("*")}
 
+    def envelope(self, queue_id: str) -> list[str]:
+        """The recipients of a mail as it lies in the queue, `!` before who gets no notification."""
+        words = ["postcat", "-c", str(self.directory / "etc"), "-eq", queue_id]
+        text = subprocess.run(words, capture_output=True, timeout=30, check=True, text=True).stdout
+        recipients: list[str] = []
+        for line in text.splitlines():
+            if line.startswith("recipient: "):
+                recipients.append(line.removeprefix("recipient: "))
+            elif line.endswith(" notify_flags=1"):
+                recipients.append("!")
+        return recipients
+
     def content(self, queue_id: str) -> bytes:
         """A mail as it lies in the queue, line ends LF, without the Received field that Postfix put before it."""
         words = ["postcat", "-c", str(self.directory / "etc"), "-bhq", queue_id]

@@ -28,10 +28,17 @@ ACCEPT_ALL = "- {name: ALL, action: accept}\n"
 class RunSmtp(RunProxy):
     """One running `avsluice run FILE` with an smtp-proxy."""
 
-    def __init__(self, file: Path, home: Path) -> None:
-        super().__init__(file, home)
+    def __init__(self, file: Path, home: Path, *words: str) -> None:
+        super().__init__(file, home, *words)
         self.directory = home
         self._ready = re.compile(r"ready smtp-proxy\.\S+ 127\.0\.0\.1:(\d+)")
+
+
+def queued(reply: bytes) -> str:
+    """Under what id Postfix says that it queued a mail."""
+    found = re.search(rb"queued as ([0-9A-Za-z]+)", reply)
+    assert found, reply
+    return found[1].decode()
 
 
 class Wire:

@@ -11,7 +11,7 @@ import pytest
 
 from scanners.specimens import EICAR
 from tests.real.postfix_server import PostfixServer
-from tests.smtp.conftest import RunSmtp, Wire
+from tests.smtp.conftest import RunSmtp, Wire, queued
 
 pytestmark = pytest.mark.postfix
 
@@ -55,11 +55,9 @@ SHAPES = {
 SMUGGLED = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\r\n.\r\r\n"]
 
 
-def queued(postfix: PostfixServer, reply: bytes) -> bytes:
+def arrived(postfix: PostfixServer, reply: bytes) -> bytes:
     """The mail that the reply says was queued."""
-    found = re.search(rb"queued as ([0-9A-Za-z]+)", reply)
-    assert found, reply
-    return postfix.content(found[1].decode())
+    return postfix.content(queued(reply))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,7 +66,7 @@ def test_a_mail_arrives_octet_for_octet(shape: str, postfix: PostfixServer, unfi
     hashes = []
     for port in (postfix.port, unfiltered.port):
         client = Wire(port)
-        mail = queued(postfix, client.mail(SHAPES[shape]))
+        mail = arrived(postfix, client.mail(SHAPES[shape]))
         hashes.append((len(mail), hashlib.sha256(mail).hexdigest()))
         client.close()
     assert hashes[0] == hashes[1]
@@ -111,7 +109,7 @@ def test_an_infected_mail_is_discarded_and_kept(postfix: PostfixServer, gateway:
     kept = gateway.directory / "quarantine" / f"{reply.split()[-1].decode()}.data"
     assert kept.read_bytes() == mail
     assert postfix.held() == before
-    assert queued(postfix, wire.mail(SHAPES["plain"])).endswith(b"hello\n")
+    assert arrived(postfix, wire.mail(SHAPES["plain"])).endswith(b"hello\n")
 
 
 def test_an_infected_attachment_in_base64_is_found(postfix: PostfixServer, wire: Wire) -> None:
@@ -130,7 +128,7 @@ def test_one_of_two_recipients_is_refused_by_postfix(postfix: PostfixServer, wir
     assert wire.ask(b"RCPT TO:<nobody@example.com>").startswith(b"554 5.7.1 <nobody@example.com>")
     assert wire.ask(b"RCPT TO:<b@example.com>").startswith(b"250")
     wire.ask(b"DATA")
-    assert b"hello" in queued(postfix, wire.ask(SHAPES["plain"] + b"."))
+    assert b"hello" in arrived(postfix, wire.ask(SHAPES["plain"] + b"."))
 
 
 def test_chunks_reach_postfix_as_chunks(postfix: PostfixServer, wire: Wire) -> None:
@@ -141,13 +139,13 @@ def test_chunks_reach_postfix_as_chunks(postfix: PostfixServer, wire: Wire) -> N
     mail = HEAD + b"\r\na\r\n.\r\nb\r\n"
     wire.send(b"BDAT 5\r\n" + mail[:5] + b"BDAT %d LAST\r\n" % (len(mail) - 5) + mail[5:])
     assert wire.reply().startswith(b"250 2.0.0 5 octets")
-    assert queued(postfix, wire.reply()).endswith(b"\na\n.\nb\n")
+    assert arrived(postfix, wire.reply()).endswith(b"\na\n.\nb\n")
 
 
 def test_postfix_in_front_passes_on_who_the_client_is(postfix: PostfixServer, gateway: RunSmtp) -> None:
     """Before-queue filter: clean mail passes, XFORWARD tells us and the inner Postfix of the real client."""
     client = Wire(postfix.front_port, source="127.0.0.2")
-    assert b"hello" in queued(postfix, client.mail(SHAPES["plain"]))
+    assert b"hello" in arrived(postfix, client.mail(SHAPES["plain"]))
     client.close()
     assert re.search(r"client=[^ ]*\[127\.0\.0\.2\]", postfix.log())
     gateway.wait_until(lambda: any(r["client"] == "127.0.0.2" for r in tuple(gateway.records)), "a record of it", 5)
