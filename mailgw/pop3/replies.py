@@ -72,12 +72,14 @@ class ListReader:
         self._held = bytearray(b"\r\n")  # the status line's end
         self._given = -2
         self._size = 0
+        self._line = 0  # octets of the line that has not ended yet
 
     def take(self, inbox: bytearray) -> bytes:
         """The next octets; what stands behind the end stays in `inbox`. Raises ReplyFault."""
         held = self._held
         start = max(0, len(held) - 4)
         self._size += len(inbox)
+        self._line = len(inbox) - inbox.rfind(b"\n") - 1 + (0 if b"\n" in inbox else self._line)
         held += inbox
         end = held.find(_END, start)
         if end >= 0:
@@ -86,7 +88,7 @@ class ListReader:
             self.done = True
             return self._give(end + len(_END))
         inbox.clear()
-        if self._size > MAX_LIST or len(held) - held.rfind(b"\n") > MAX_LIST_LINE:
+        if self._size > MAX_LIST or self._line > MAX_LIST_LINE:
             raise ReplyFault("a list, or a line of one, without end")
         return self._give(max(0, len(held) - 4))
 

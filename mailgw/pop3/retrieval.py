@@ -130,7 +130,10 @@ class Retrieval:
             outcome = _unjudged(Reason.ANTIVIRUS_ERROR, Status.ERROR, "no room to spool")
             return Copy(self.number, status, self.envelope, spool, outcome)
         key = (self.envelope.user, spool.sha256)
-        outcome = await inspect_mail(self.site.checkpoint, self.envelope, spool, kept=self.kept.recall(key))
+        kept = self.kept.recall(key)
+        # Whoever fetches it again reads the same octets: the id in a replacement is that of the entry that is there.
+        envelope = replace(self.envelope, id=kept or self.envelope.id)
+        outcome = await inspect_mail(self.site.checkpoint, envelope, spool, kept=kept)
         if outcome.quarantine is not None:
             self.kept.remember(key, outcome.quarantine)
         self.site.checkpoint.blocked.notice_versions(outcome.reports)

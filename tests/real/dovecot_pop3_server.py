@@ -23,7 +23,7 @@ from tests.real.ports import free_port
 
 _START_WITHIN = 20.0
 _NOBODY = 65534
-PASSWORD = "secret-Pass-1"
+PASSWORD = "secret-Pass-1"  # noqa: S105 - of the tests alone
 
 _CONFIG = """\
 base_dir = {base}/run
