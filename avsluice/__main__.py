@@ -21,7 +21,7 @@ COMMANDS = {
     "explain": ("avsluice.explain", "which rule would decide about an imagined object, and why"),
     "test": ("avsluice.scripted", "run scripted policy tests"),
     "scan": ("avsluice.scan", "ask the engines about files"),
-    "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and up to what size"),
+    "doctor": ("avsluice.doctor", "whether each engine finds EICAR, and each running gateway stops it"),
     "quarantine": ("avsluice.quarantine", "list, show, release, export and delete what was kept back"),
     "stats": ("avsluice.stats", "what audit logs add up to"),
     "top": ("avsluice.top", "what is under way in running gateways"),

@@ -1,7 +1,8 @@
-"""`avsluice doctor FILE`: shows EICAR, plain and zipped, and a clean object to each engine that a gateway uses.
+"""`avsluice doctor FILE`: shows EICAR, plain and zipped, and a clean object to each engine that a gateway uses, and
+sends them through each gateway that runs.
 
-Rules of this file: the table goes to standard output, what is to be done about it to standard error; exit 0 where
-every engine does its work, 1 where one does not, 2 for bad input.
+Rules of this file: the tables go to standard output, what is to be done about it to standard error; exit 0 where
+every engine and every gateway does its work, 1 where one does not, 2 for bad input.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import policy as sluice
 from avsluice.consequence import find_consequences, find_leaks
 from avsluice.diagnosis import Finding, examine
+from avsluice.doctor_arguments import add_words, read_means
 from avsluice.engines import find_uses, open_engines, started, used_names
+from avsluice.passages.passage import Passage
+from avsluice.passages.round import Means, find_doubts, find_troubles, make_rows, visit_gateways
 from avsluice.progress import telling
 from avsluice.table import align
 from policy.load import PolicyError
@@ -33,30 +36,38 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the policy file")
-    parser.add_argument("--json", action="store_true", help="one JSON object for everything")
+    """FILE, and what gateways need to be tried."""
+    add_words(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table; 0, 1 or 2."""
+    """Prints the tables; 0, 1 or 2."""
     try:
         policy = sluice.load(arguments.file)
+        means = read_means(policy, arguments)
         # What must not be missing is told below, together with everything else.
         lenient = policy.model_copy(update={"require_real_engine": False})
         antiviruses = open_engines(lenient, used_names(policy))
-    except (PolicyError, ValueError) as bad:
+    except (PolicyError, ValueError, OSError) as bad:
         print(bad, file=sys.stderr)
         return 2
-    findings, told = asyncio.run(diagnose(policy, antiviruses))
-    problems = list(find_problems(policy, findings))
-    warnings = [*_leave_out(told, findings), *find_warnings(policy, findings)]
+    (findings, told), passages = asyncio.run(_ask_all(policy, antiviruses, means))
+    problems = [*find_problems(policy, findings), *(Problem(*trouble) for trouble in find_troubles(passages))]
+    warnings = [*_leave_out(told, findings), *find_warnings(policy, findings), *find_doubts(passages)]
     if arguments.json:
-        plain = {"engines": [f.as_plain() for f in findings], "problems": [asdict(p) for p in problems]}
-        print(json.dumps({**plain, "warnings": warnings}, indent=2))
+        plain = {"engines": [f.as_plain() for f in findings], "gateways": [p.as_plain() for p in passages]}
+        print(json.dumps({**plain, "problems": [asdict(p) for p in problems], "warnings": warnings}, indent=2))
     else:
-        _print_all(findings, problems, warnings)
+        _print_all(findings, passages, problems, warnings)
     return 1 if problems else 0
+
+
+async def _ask_all(
+    policy: Policy, antiviruses: dict[str, Antivirus], means: Means
+) -> tuple[tuple[list[Finding], list[str]], list[Passage]]:
+    """First the engines: gateways need them, too."""
+    found = await diagnose(policy, antiviruses)
+    return found, await visit_gateways(policy, means)
 
 
 async def diagnose(policy: Policy, antiviruses: dict[str, Antivirus]) -> tuple[list[Finding], list[str]]:
@@ -126,10 +137,11 @@ def find_warnings(policy: Policy, findings: list[Finding]) -> Iterator[str]:
             yield f"{finding.antivirus}: {finding.engine} {what}"
 
 
-def _print_all(findings: list[Finding], problems: list[Problem], warnings: list[str]) -> None:
-    if findings:
-        print("\n".join(align([_HEAD, *map(_row, findings)])), flush=True)
-    else:
+def _print_all(findings: list[Finding], passages: list[Passage], problems: list[Problem], warnings: list[str]) -> None:
+    tables = [align([_HEAD, *map(_row, findings)])] if findings else []
+    tables += [align(make_rows(passages))] if passages else []
+    print("\n\n".join("\n".join(table) for table in tables), end="\n" if tables else "", flush=True)
+    if not findings:
         print("no enabled gateway uses an antivirus", file=sys.stderr)
     for problem in problems:
         print(f"problem: {problem.text}", *(f"    {text}" for text in problem.consequences), sep="\n", file=sys.stderr)
