@@ -6,7 +6,7 @@ PROCESSES ?= auto
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 LISTEN := --listen-host 127.0.0.1 --listen-port 8080
 SERVERS := clamav-daemon clamav clamav-testfiles c-icap libc-icap-mod-virus-scan redis-server dovecot-imapd dovecot-pop3d postfix
-CLIENTS := chromium fetchmail getmail6 git lftp mpop ncftp tnftp wget
+CLIENTS := chromium fetchmail getmail6 git iptables lftp mpop ncftp tnftp wget
 # They exclude each other as packages: unpacked into .servers/, and the libraries they need are installed.
 UNPACKED := vsftpd proftpd-core proftpd-mod-crypto
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
