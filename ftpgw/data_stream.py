@@ -119,6 +119,7 @@ class TlsStream:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stall: float) -> None:
         self._reader, self._writer = reader, writer
+        self._sock = writer.get_extra_info("socket")  # asked now: a transport that has ended raises
         self._stall = stall
 
     async def receive(self) -> bytes:
@@ -148,10 +149,9 @@ class TlsStream:
             return  # many clients close without listening any more
 
     def abort(self) -> None:
-        transport = self._writer.transport
-        if (sock := transport.get_extra_info("socket")) is not None and sock.fileno() >= 0:
-            reset_at_close(sock)
-        transport.abort()
+        if self._sock is not None and self._sock.fileno() >= 0:
+            reset_at_close(self._sock)
+        self._writer.transport.abort()
 
 
 def reset_at_close(sock: socket.socket) -> None:

@@ -123,7 +123,7 @@ def gateway(gateways: Gateways) -> Iterator[Callable[..., FtpGateway]]:
 
     yield get
     for running, since in used:
-        assert running.crashes(since) == []
+        assert running.crashes(since) == [], "\n".join(running.lines[since:][-60:])
 
 
 @pytest.fixture
