@@ -14,6 +14,7 @@ from ftpgw import data_commands, login, tls_commands
 from ftpgw.command_table import LOG_IN, Rule, Way, filter_features, full_verb, judge_line
 from ftpgw.failures import UpstreamError
 from ftpgw.session import Session
+from ftpgw.turns import TURNS
 from ftpgw.wire import Command, Reply, make_reply
 
 logger = logging.getLogger(__name__)
@@ -125,11 +126,25 @@ async def _relay(session: Session, command: Command, rule: Rule | None = None) -
         return reached is None
     if command.verb in ("SIZE", "MDTM"):
         await session.server.set_type(session.type)
-    reply = await session.server.ask(f"{command.verb} {command.argument}" if command.argument else command.verb)
+    line = f"{command.verb} {command.argument}" if command.argument else command.verb
+    if command.verb in ("DELE", "RNTO"):
+        reply = await _ask_in_turn(session, line)
+    else:
+        reply = await session.server.ask(line)
     if rule is not None and rule.moves:
         session.directory = None
     session.reply(reply)
     return reply.code != 421
+
+
+async def _ask_in_turn(session: Session, line: str) -> Reply:
+    """What takes a file's name away waits while something that was checked together with it is sent on."""
+    patience = session.gateway.proxy.limits.stall
+    try:
+        async with TURNS.take(session.server.address, None, alone=False, patience=patience):
+            return await session.server.ask(line)
+    except TimeoutError:
+        return make_reply(450, "Others are writing there, try again later.")
 
 
 async def _user(session: Session, command: Command) -> bool:

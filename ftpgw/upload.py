@@ -8,12 +8,15 @@ checked (R7); a client that breaks off leaves nothing on the server.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Callable
 
 from ftpgw.data_channel import Channel
 from ftpgw.failures import ClientGone, Refused, Unconfirmed, UpstreamError
 from ftpgw.line_ends import ToStore
 from ftpgw.session import Session
 from ftpgw.transfer import Transfer
+from ftpgw.turns import TURNS
 from ftpgw.wire import Reply, make_reply
 from inspection.spool import Spool
 from policy.decision import Reason
@@ -32,7 +35,7 @@ class Upload(Transfer):
         self._offset = offset if verb == "STOR" else 0
         self._joins = verb == "APPE" or self._offset > 0
         self._lines = ToStore() if session.type == "A" else None
-        self._former: Spool | None = None  # all of what is there
+        self._former: Spool | None = None  # all of what is there; None: nothing is
         self._start = 0  # where the upload begins in the body
         self._wire: Spool | None = None  # as it came, where that is not what is stored
 
@@ -78,8 +81,10 @@ class Upload(Transfer):
     async def _fetch_former(self, body: Spool) -> Reply | None:
         """The part that stays goes into the body; the server's reply where there is nothing that could be continued.
         Raises Refused where it cannot be had."""
-        former = self._former = self.open_spool()
-        if (refusal := await self._fetch(former)) is None:
+        former = self.open_spool()
+        if (refusal := await self._fetch(former.append)) is None:
+            self._former = former
+            former.finish()
             start = former.size if not self._offset else self._offset
             if start > former.size:
                 self._refuse("REST lies behind the end of what is there")
@@ -91,16 +96,27 @@ class Upload(Transfer):
             return refusal
         return None
 
-    async def _fetch(self, former: Spool) -> Reply | None:
+    async def _fetch(self, keep: Callable[[bytes], object]) -> Reply | None:
         """None, or the reply that refuses."""
         await self.upstream.set_type("I")
         self.server, reply = await self.upstream.open_data(f"RETR {self.name}")
         if self.server is None:
             return reply
         while data := await self.receive():
-            former.append(data)
+            keep(data)
         await self.confirm()
         return None
+
+    async def _see_that_it_stayed(self) -> None:
+        """What this was checked with is still there, nothing more and nothing less. Raises UpstreamError."""
+        now = hashlib.sha256()
+        is_gone = await self._fetch(now.update) is not None
+        if self._former is None:
+            stayed = is_gone and await self._is_new()
+        else:
+            stayed = not is_gone and now.hexdigest() == self._former.sha256
+        if not stayed:
+            raise UpstreamError("what this is joined to was changed meanwhile")
 
     async def _is_new(self) -> bool:
         """True where nothing of that name is there: it has no size and cannot be renamed. A file that may only be
@@ -129,12 +145,12 @@ class Upload(Transfer):
                 if self._wire is not None:
                     self._wire.append(data)
                 body.append(self._lines.feed(data) if self._lines else data)
-            self.look_at_head(body, self._start, complete=data is None)
+            self.look_at_head(body, complete=data is None)
             self.judge_early(body.size)
             if self.inspection is not None:
                 return body
         body.append(self._lines.finish() if self._lines else b"")
-        self.look_at_head(body, self._start, complete=True)
+        self.look_at_head(body, complete=True)
         self.know_size(body.size - self._start)
         return None
 
@@ -200,6 +216,17 @@ class Upload(Transfer):
         return None
 
     async def _forward(self, body: Spool) -> Reply:
+        """Others on that server wait meanwhile: two parts that were checked each by itself must not become one file."""
+        patience = self.gateway.proxy.limits.idle
+        try:
+            async with TURNS.take(self.upstream.address, self.path, alone=self._joins, patience=patience):
+                if self._joins:
+                    await self._see_that_it_stayed()
+                return await self._send_on(body)
+        except TimeoutError as error:
+            raise UpstreamError("others are still writing there") from error
+
+    async def _send_on(self, body: Spool) -> Reply:
         if (refusal := await self._open_server()) is not None:
             self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
             return refusal
