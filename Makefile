@@ -59,4 +59,4 @@ lint: setup
 	.venv/bin/lint-imports
 	.venv/bin/avsluice schema | diff -u policy.schema.json -
 	.venv/bin/check-jsonschema --schemafile policy.schema.json policy/default.yaml examples/chapter/policy.yaml \
-	  examples/engines.yaml
+	  examples/*.yaml
