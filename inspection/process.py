@@ -12,6 +12,8 @@ import pwd
 import resource
 import sys
 
+from inspection.record import visible
+
 OURS = (
     "addons",
     "ftpgw",
@@ -34,10 +36,22 @@ def become(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
+class LogLines(logging.Formatter):
+    """What peers have written cannot steer a terminal, nor look like a line of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line; where a message has several, further ones are indented."""
+        record.message = "\n    ".join(visible(line) for line in record.message.split("\n"))
+        return super().formatMessage(record)
+
+
 def log_to_stderr() -> None:
     """Ours from information on, all else from warnings on: a line for each connection is nobody's wish."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LogLines())
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     root.addHandler(handler)
