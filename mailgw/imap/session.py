@@ -6,7 +6,6 @@ pass through and leave no trace; where the policy scans nothing octets pass unto
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -14,8 +13,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from inspection.audit import AuditRecord, new_id
+from inspection.spool import SpoolRoom
 from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
 from mailgw.imap.capabilities import Terms, filter_line, may_enable, may_use
+from mailgw.imap.command_reader import IDLE_AT_LEAST, CommandReader
 from mailgw.imap.commands import (
     AT_LOGIN,
     BEFORE_LOGIN,
@@ -25,32 +26,26 @@ from mailgw.imap.commands import (
     Command,
     parse_command,
     read_astring,
-    read_tag,
 )
 from mailgw.imap.download import Download
+from mailgw.imap.entry import choose_account, exchange
 from mailgw.imap.fetch import parse_request
 from mailgw.imap.judge import Judge
-from mailgw.imap.login import MAX_RESPONSE, find_user
+from mailgw.imap.login import find_user
 from mailgw.imap.pipe import pipe
 from mailgw.imap.relay import Account, Relay
 from mailgw.imap.server import ServerGone, open_server
 from mailgw.imap.site import ImapSite
-from mailgw.imap.units import Bounds, Literal, Unit, UnitFault, UnitReader
-from mailgw.imap.upload import Upload, announces_mail
+from mailgw.imap.units import Unit, UnitFault
+from mailgw.imap.upload import Upload
 from mailgw.imap.verdicts import Mailbox, MaskedShelf
-from mailgw.smtp.commands import LineTooLong, take_line
-from policy.decide import choose_command_acl
+from mailgw.smtp.commands import take_line
 from policy.decision import Action, Reason
-from policy.facts import SessionFacts
-from policy.model.mail_acl import Imap4CommandAcl
 
 logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 20  # commands of one session that make no sense
-IDLE_AT_LEAST = 1800.0  # seconds, once logged in (RFC 9051, 5.4)
 _CLOSE_WITHIN = 5.0
-_BOUNDS = Bounds(lines=128 * 1024, memory=1 << 20, literals=200)
-_SMALL = 64 * 1024  # octets of a literal that is no mail
 _VALIDITY = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,10})\]", re.IGNORECASE)
 _NOT_STICKY = re.compile(rb"\* NO \[UIDNOTSTICKY\]", re.IGNORECASE)
 
@@ -81,14 +76,14 @@ class Session:
         self.channel, self.name, self.peer = channel, name, peer
         self._door, self._site = door, site
         self._limits = site.proxy.limits
-        self._reader = UnitReader(_BOUNDS, self._keep)
+        self._reader = CommandReader(channel, self._limits, self._room)
         self._relay: Relay | None = None
         self._account: Account | None = None  # once logged in
         self._mailbox: Mailbox | None = None
         self._shelf = MaskedShelf()
         self._user: str | None = None
         self._errors = 0
-        self._waiting = self._over = False
+        self._over = False
         self._answers: dict[str, Callable[[Command], Awaitable[bytes | None]]] = {
             "STARTTLS": self._starttls,
             "LOGIN": self._login,
@@ -178,6 +173,9 @@ class Session:
         self.channel.write(line + b"\r\n")
         self._over = True
 
+    def _room(self) -> SpoolRoom:
+        return (self._door.site or self._site).checkpoint.room
+
     @property
     def relay(self) -> Relay:
         """The server's side, which every command needs."""
@@ -189,14 +187,14 @@ class Session:
 
     def drain(self) -> None:
         """End now if no command is under way, else behind it."""
-        if self._waiting and not self._over:
+        if self._reader.waiting and not self._over:
             self._bid_farewell(SHUTTING_DOWN)
             self.channel.hang_up()
 
     def close(self) -> None:
         """End at once."""
         self._over = True
-        if not self._waiting:
+        if not self._reader.waiting:
             self.channel.abort()
         else:
             self._bid_farewell(SHUTTING_DOWN)
@@ -207,67 +205,15 @@ class Session:
     # --- commands as they come
 
     async def _next_command(self) -> Unit | None:
-        """The next unit; None at the client's end. What the server says meanwhile passes."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        begun = False
+        """The next unit; None at the client's end, or the server's farewell."""
         while True:
-            await self.relay.pass_waiting()
-            if self.relay.bye:
-                self._over = True
-                return None
             try:
-                unit = self._reader.take(self.channel.inbox)
+                unit = await self._reader.next(self.relay, logged_in=self._account is not None)
             except BadCommand as bad:
                 self._refuse(bad)
-                began = loop.time()
                 continue
-            if unit is not None:
-                return unit
-            if not begun and (self._reader.begun or self.channel.inbox):
-                begun, began = True, loop.time()
-            if not await self._wait(self._patience(began, begun=begun, now=loop.time()), begun=begun):
-                return None
-
-    def _patience(self, began: float, *, begun: bool, now: float) -> float:
-        if self._reader.in_literal:
-            return self._limits.stall
-        if begun:
-            return max(0.0, began + self._limits.header - now)
-        idle = self._limits.idle if self._account is None else max(self._limits.idle, IDLE_AT_LEAST)
-        return max(0.0, began + idle - now)
-
-    async def _wait(self, within: float, *, begun: bool = False) -> bool:
-        """Until client or server say something; False where the client has left. Raises PeerSilent."""
-        loop = asyncio.get_running_loop()
-        client = loop.create_task(self.channel.more(within))
-        server = loop.create_task(self.relay.server.channel.more(within + 3600))
-        self._waiting = not begun
-        try:
-            await asyncio.wait({client, server}, return_when=asyncio.FIRST_COMPLETED)
-            return client.result() if client.done() else True
-        finally:
-            self._waiting = False
-            for task in (client, server):
-                task.cancel()
-            await asyncio.gather(client, server, return_exceptions=True)
-
-    def _keep(self, unit: Unit, literal: Literal) -> None:
-        """Where a client's literal goes. Raises BadCommand where it is refused before it comes."""
-        tag = read_tag(unit.texts[0])
-        mail = self._account is not None and announces_mail(unit)
-        room = (self._door.site or self._site).checkpoint.room
-        if literal.size > (room.max_object if mail else _SMALL):
-            if literal.size > 2 * room.max_object and not literal.waits:
-                raise UnitFault("a literal that is far too large")
-            refused = BadCommand("too large", tag=tag, word="NO", code="TOOBIG")
-            if literal.waits:
-                raise refused
-            literal.fault = refused
-            return
-        literal.body = room.open() if mail else bytearray()
-        if literal.waits:
-            self.channel.write(b"+ go ahead\r\n")
+            self._over = self._over or self.relay.bye
+            return unit
 
     def _refuse(self, bad: BadCommand) -> None:
         self._errors += bad.word == "BAD"
@@ -327,34 +273,15 @@ class Session:
         mechanism, _, initial = command.rest.partition(b" ")
         if not may_use(mechanism) or command.unit.literals:
             raise BadCommand("this mechanism cannot be relayed", tag=command.tag, word="NO")
-        self._user = find_user(mechanism, initial) if initial else None
-        refused = await self.relay.forward(command.tag, command.unit)
-        line = refused or await self._exchange(command, mechanism, told=bool(initial))
+        line = await self.relay.forward(command.tag, command.unit)
+        if line is None:
+            line, self._user = await exchange(self.relay, command.tag, mechanism, self._read_response)
+        if initial:
+            self._user = find_user(mechanism, initial)
         return await self._end_login(command, line)
 
-    async def _exchange(self, command: Command, mechanism: bytes, *, told: bool) -> bytes:
-        while True:
-            unit = await self.relay.server.read()
-            line = unit.texts[0]
-            if line.startswith(command.tag + b" "):
-                return filter_line(line, self.relay.terms)
-            if not line.startswith(b"+"):
-                await self.relay.pass_on(unit)
-                continue
-            self.channel.write(line)
-            response = await self._read_line(self._limits.header)
-            self._user, told = (self._user if told else find_user(mechanism, response)), True
-            await self.relay.server.send([response])
-
-    async def _read_line(self, within: float) -> bytes:
-        """A line that is no command. Raises PeerGone, PeerSilent."""
-        try:
-            while (line := take_line(self.channel.inbox, MAX_RESPONSE)) is None:
-                if not await self.channel.more(within):
-                    raise PeerGone("the client left amid its login")
-        except LineTooLong:
-            raise PeerGone("a line without end") from None
-        return line if line.endswith(b"\r\n") and b"\r" not in line[:-2] else b"*\r\n"
+    async def _read_response(self) -> bytes:
+        return await self._reader.line(self._limits.header)
 
     async def _end_login(self, command: Command, line: bytes) -> bytes | None:
         """The server's answer; where it is good the command-acl is chosen."""
@@ -372,27 +299,19 @@ class Session:
     async def _enter(self, tag: bytes) -> bool:
         """Choose the command-acl; False where there is none: then the client was told so, and that is recorded."""
         site = self._door.site or self._site
-        server = str(self.relay.server.address)
-        facts = SessionFacts(client=self.peer or None, user=self._user, server=server, at=datetime.now().astimezone())
-        acl = choose_command_acl(site.proxy, facts).acl
-        if not isinstance(acl, Imap4CommandAcl):
+        account = choose_account(site.proxy, self._make_account())
+        if account is None:
             entry = new_id()
             self._record(site, entry, None, Action.DENY, Reason.NO_ACL)
             self.channel.write(tag + b" NO [AUTHORIZATIONFAILED] not permitted, id " + entry.encode("ascii") + b"\r\n")
             self._bid_farewell(b"* BYE not permitted")
             return False
-        self._site, self.relay.server.room = site, site.checkpoint.room
-        engines = acl.use_antivirus
-        self._account = Account(
-            session=self.name,
-            client=self.peer or None,
-            server=server,
-            user=self._user,
-            acl=acl.name,
-            download=tuple(engines.download or ()) if engines is not None else None,
-            upload=tuple(engines.upload or ()) if engines is not None else None,
-        )
+        self._site, self._account, self.relay.server.room = site, account, site.checkpoint.room
         return True
+
+    def _make_account(self) -> Account:
+        server = str(self.relay.server.address)
+        return Account(session=self.name, client=self.peer or None, server=server, user=self._user)
 
     async def _renew(self, command: Command) -> None:
         """Another policy is in force: it is asked anew what holds for this session."""
@@ -410,15 +329,17 @@ class Session:
         self._over = self.relay.bye = True
 
     def _record(self, site: ImapSite, entry: str, acl: str | None, action: Action, reason: Reason | None) -> None:
+        """Of a session as a whole."""
+        account = self._make_account()
         record = AuditRecord(
             time=datetime.now(UTC),
             event="mail",
             proxy=site.name,
-            session=self.name,
+            session=account.session,
             id=entry,
-            client=self.peer or None,
-            server=str(self.relay.server.address),
-            user=self._user,
+            client=account.client,
+            server=account.server,
+            user=account.user,
             acl=acl,
             action=str(action),
             reason=reason,
@@ -490,7 +411,7 @@ class Session:
             ended = await self._pass_idle(command.tag)
             if ended is not None:
                 return ended
-            if not await self._wait(max(self._limits.idle, IDLE_AT_LEAST)):
+            if not await self._reader.wait(self.relay, max(self._limits.idle, IDLE_AT_LEAST)):
                 raise PeerGone("the client left")
             if len(self.channel.inbox) > 1000:
                 break
