@@ -20,13 +20,14 @@ _DOTS = re.compile(rb"(?m)^\.")
 
 @dataclass
 class Load:
-    """`mails` by name, a last line end is added. `answers`: the last reply to each; `lost`: mails of which the end was
-    sent and no reply came, how often; `tries`: how often each was tried."""
+    """`mails` by name, a last line end is added. `answers`: the last reply to each; `unsure`: how often it was not
+    known of a mail whether it was taken (no reply came, or one that says that the next hop broke off); `tries`: how
+    often each was tried."""
 
     port: int
     mails: Mapping[str, bytes]
     answers: dict[str, bytes] = field(default_factory=dict)
-    lost: Counter[str] = field(default_factory=Counter)
+    unsure: Counter[str] = field(default_factory=Counter)
     tries: Counter[str] = field(default_factory=Counter)
     most_tries: int = 1
     pause: float = 0.05
@@ -47,8 +48,8 @@ class Load:
                 self.tries[name] += 1
                 connection = connection or await self._connect()
                 reply = await connection.send(name, self.mails[name]) if connection else b""
-                if connection is not None and connection.unanswered:
-                    self.lost[name] += 1
+                if (connection is not None and connection.unanswered) or reply.startswith(b"451 4.4.2"):
+                    self.unsure[name] += 1
                 self.answers[name] = reply
                 if not reply or reply.startswith(b"421"):
                     if connection is not None:
