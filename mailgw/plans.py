@@ -28,6 +28,7 @@ _BLURRED = frozenset(
 )
 _SIGNED = frozenset({"multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 _SIGNATURE_BROKEN = "\nThis was signed. The signature is not valid any more, because of what was removed here.\n"
+_EMPTY_LINE = 2  # octets
 _LONGEST_TEXT = 1 << 20  # characters of a replacement's file
 
 
@@ -48,12 +49,14 @@ class Layout:
 def find_layout(division: Mail) -> Layout:
     """Of a mail as it was read."""
     root = division.parts[0] if division.parts else None
+    header = root.body if root else 0
     return Layout(
         leaves=division.leaves,
-        top=root.body if root else 0,
+        top=header,
         encoding=root.content.encoding if root and root.is_leaf else "7bit",
         ambiguous=division.ambiguous,
-        blurred=any(found.rule in _BLURRED for found in division.ambiguities),
+        # Of a header that is an empty line nothing can be taken for anything.
+        blurred=header != _EMPTY_LINE and any(found.rule in _BLURRED for found in division.ambiguities),
         signed=[
             (part.start, part.end)
             for part in division.parts

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
+from typing import ClassVar
 
 import pytest
 
@@ -37,7 +38,10 @@ class RunPop3(RunProxy):
 class Wire:
     """A POP3 client that sends what it is told to."""
 
+    opened: ClassVar[list[Wire]] = []
+
     def __init__(self, port: int) -> None:
+        self.opened.append(self)
         self._socket = socket.create_connection(("127.0.0.1", port), 20)
         self._file = self._socket.makefile("rb")
         self.greeting = self._file.readline()
@@ -93,6 +97,14 @@ def write_policy(directory: Path, server: int, items: str = CHAPTER, top: str = 
     items = f"listen: 127.0.0.1:0\nserver: 127.0.0.1:{server}\n{items}"
     file.write_text(head + "pop3-proxy:\n  POP3:\n" + indent(items, "    "))
     return file
+
+
+@pytest.fixture(autouse=True)
+def close_wires() -> Iterator[None]:
+    """Every client is closed at a test's end."""
+    yield
+    while Wire.opened:
+        Wire.opened.pop().close()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ protocols = pop3
 listen = 127.0.0.1
 ssl = {ssl}
 disable_plaintext_auth = no
+auth_failure_delay = 0
 {users}
 {certificate}
 mail_location = maildir:{base}/mail/%u

@@ -138,8 +138,8 @@ async def test_a_client_that_leaves_amid_a_slow_check_stops_it(start: Start, ser
 async def test_a_slow_server_is_bridged_too(start: Start, server: Pop3Server, slow: Slow) -> None:
     """What has come of the header is what may leave."""
     slow.go_on.set()
-    server.mails = [b"A: 1\r\nB: 2\r\nC: 3\r\n\r\n" + b"x" * 99_978 + b"\r\n"]
-    server.pause = len(b"+OK 100000 octets\r\nA: 1\r\nB: 2\r\nC: 3")
+    server.mails = [b"A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n" + b"x" * 99_972 + b"\r\n"]
+    server.pause = len(b"+OK 100000 octets\r\nA: 1\r\nB: 2\r\nC: 3\r\nD:")
     scene = await start(server, REPLACE + SLOW)
     client = await scene.client()
     await client.login()
