@@ -177,6 +177,10 @@ class Upload(Transfer):
         """A client that died closes both its connections: then that is no file's end. Raises ClientGone."""
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+        self._demand_client()
+
+    def _demand_client(self) -> None:
+        """Raises ClientGone where nobody waits for the outcome any more."""
         if self.session.is_gone or self.session.reader.at_eof():
             raise ClientGone("the control connection was gone")
 
@@ -205,10 +209,9 @@ class Upload(Transfer):
     # --- what is sent on
 
     async def _open_server(self) -> Reply | None:
-        """None, or the reply that refuses. Raises ClientGone where nobody waits for the outcome any more."""
+        """None, or the reply that refuses. Raises ClientGone, and the server hears of nothing then."""
         await self.upstream.set_type("I")
-        await self._look_for_client()
-        self.server, reply = await self.upstream.open_data(self._command, self._offset)
+        self.server, reply = await self.upstream.open_data(self._command, self._offset, self._demand_client)
         if self.server is None:
             if reply.kind == 2:
                 return make_reply(451, "The server took no data.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Literal
 
 from ftpgw.control import Control, as_upstream_error
@@ -68,9 +69,12 @@ class Upstream(Control):
 
     # --- data connections
 
-    async def open_data(self, command: str, offset: int = 0) -> tuple[DataStream | None, Reply]:
+    async def open_data(
+        self, command: str, offset: int = 0, demand: Callable[[], None] | None = None
+    ) -> tuple[DataStream | None, Reply]:
         """Send a command that moves data: the connection and the preliminary reply, or None and the final reply that
-        refuses (or that had nothing to send). The caller closes the stream and reads the final reply."""
+        refuses (or that had nothing to send). The caller closes the stream and reads the final reply. `demand` is
+        called right before the command and may raise."""
         road = await self._lay_road()
         if isinstance(road, Reply):
             return None, road
@@ -79,6 +83,8 @@ class Upstream(Control):
             if (refusal := await self._restart(offset)) is not None:
                 sock.close()
                 return None, refusal
+            if demand is not None:
+                demand()
             await self.send(command)
             reply = await self.read_reply()
             if reply.kind != 1:

@@ -57,19 +57,17 @@ async def test_a_client_that_dies_in_the_check(stage: Stage, way: str) -> None:
 
 
 async def test_a_client_that_dies_before_the_server_is_asked(stage: Stage) -> None:
-    """The same between the verdict and the STOR: the control connection is looked at again."""
+    """The same between the verdict and the STOR: the control connection is looked at right before it."""
     dying: list[Talk] = []
 
-    async def meanwhile(session: Conversation, argument: str) -> None:
-        if argument == "I" and stage.engine.streams > 3:  # the proofs are three
-            dying[0].writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-        session.say("200 so be it")
+    async def meanwhile(session: Conversation, _argument: str) -> None:
+        dying[0].writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        await session.say_passive(extended=True)
 
-    stage.upstream.scripts["TYPE"] = meanwhile
+    stage.upstream.scripts["EPSV"] = meanwhile
     async with await stage.open() as talk:
         await talk.login()
         dying.append(talk)
-        stage.engine.streams = 4
         await send(talk, "STOR late", DATA)
         await stage.until(lambda: stage.upstream.open == 0)
     assert stage.upstream.commands("STOR") == []
