@@ -7,7 +7,6 @@ pass through and leave no trace; where the policy scans nothing octets pass unto
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -30,6 +29,7 @@ from mailgw.imap.commands import (
 from mailgw.imap.download import Download
 from mailgw.imap.entry import choose_account, exchange
 from mailgw.imap.fetch import parse_request
+from mailgw.imap.idle import idle
 from mailgw.imap.judge import Judge
 from mailgw.imap.login import find_user
 from mailgw.imap.pipe import pipe
@@ -38,17 +38,13 @@ from mailgw.imap.server import ServerGone, open_server
 from mailgw.imap.site import ImapSite
 from mailgw.imap.units import Unit, UnitFault
 from mailgw.imap.upload import Upload
-from mailgw.imap.verdicts import Mailbox, MaskedShelf
-from mailgw.smtp.commands import take_line
+from mailgw.imap.verdicts import Mailbox, MaskedShelf, read_mailbox
 from policy.decision import Action, Reason
 
 logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 20  # commands of one session that make no sense
 _CLOSE_WITHIN = 5.0
-_VALIDITY = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,10})\]", re.IGNORECASE)
-_NOT_STICKY = re.compile(rb"\* NO \[UIDNOTSTICKY\]", re.IGNORECASE)
-
 SHUTTING_DOWN = b"* BYE shutting down, try again later"
 NO_SERVER = b"* BYE the mail server cannot be reached, try again later"
 TOO_SLOW = b"* BYE timeout exceeded"
@@ -324,8 +320,8 @@ class Session:
         """no-mail-scanning: one record says so, and octets pass."""
         acl = self._account.acl if self._account is not None else None
         self._record(self._site, new_id(), acl, Action.ACCEPT, None)
-        idle = max(self._limits.idle, IDLE_AT_LEAST)
-        await pipe(self.channel, self.relay.server.channel, idle, self._limits.stall)
+        longest = max(self._limits.idle, IDLE_AT_LEAST)
+        await pipe(self.channel, self.relay.server.channel, longest, self._limits.stall)
         self._over = self.relay.bye = True
 
     def _record(self, site: ImapSite, entry: str, acl: str | None, action: Action, reason: Reason | None) -> None:
@@ -371,11 +367,7 @@ class Session:
         finally:
             self.relay.notice = None
         if line[len(command.tag) + 1 :].upper().startswith(b"OK"):
-            sticky = not any(_NOT_STICKY.match(word) for word in said)
-            found = next((match for match in map(_VALIDITY.match, reversed(said)) if match), None)
-            self._mailbox = Mailbox(
-                b"INBOX" if name.upper() == b"INBOX" else name, int(found[1]) if found and sticky else None
-            )
+            self._mailbox = read_mailbox(name, said)
         return line
 
     async def _leave(self, command: Command) -> bytes | None:
@@ -403,32 +395,7 @@ class Session:
         return Judge(self._site, self._account)
 
     async def _idle(self, command: Command) -> bytes | None:
-        refused = await self.relay.forward(command.tag, command.unit) or await self.relay.await_go_ahead(command.tag)
-        if refused is not None:
-            return refused
-        self.channel.write(b"+ idling\r\n")
-        while b"\n" not in self.channel.inbox:
-            ended = await self._pass_idle(command.tag)
-            if ended is not None:
-                return ended
-            if not await self._reader.wait(self.relay, max(self._limits.idle, IDLE_AT_LEAST)):
-                raise PeerGone("the client left")
-            if len(self.channel.inbox) > 1000:
-                break
-        if take_line(self.channel.inbox, 1000 + 1) is None:
-            raise UnitFault("IDLE ends with DONE")
-        await self.relay.server.send([b"DONE\r\n"])
-        return await self.relay.finish(command.tag)
-
-    async def _pass_idle(self, tag: bytes) -> bytes | None:
-        """What the server says meanwhile; the tagged line where it ends the command by itself."""
-        while (unit := self.relay.server.take()) is not None:
-            if unit.texts[0].startswith(tag + b" "):
-                return filter_line(unit.texts[0], self.relay.terms)
-            await self.relay.pass_on(unit)
-        if self.relay.server.channel.eof:
-            raise ServerGone("the server has closed")
-        return None
+        return await idle(self.relay, self._reader, command, max(self._limits.idle, IDLE_AT_LEAST))
 
 
 class _Entered:

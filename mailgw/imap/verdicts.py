@@ -6,15 +6,18 @@ ends a memory; numbers are bounded.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mailgw.imap.masking import MaskedMail
 from policy.verdict import ScanReport
 
+_VALIDITY = re.compile(rb"\* OK \[UIDVALIDITY (\d{1,10})\]", re.IGNORECASE)
+_NOT_STICKY = re.compile(rb"\* NO \[UIDNOTSTICKY\]", re.IGNORECASE)
 MOST_MASKED = 256  # covered mails that one session holds
 
 
@@ -44,6 +47,13 @@ class Mailbox:
 
     name: bytes
     validity: int | None = None
+
+
+def read_mailbox(name: bytes, said: Sequence[bytes]) -> Mailbox:
+    """What was selected, by its name and by the untagged lines that the server said to it."""
+    found = [match for match in map(_VALIDITY.match, said) if match]
+    sticky = not any(_NOT_STICKY.match(line) for line in said)
+    return Mailbox(b"INBOX" if name.upper() == b"INBOX" else name, int(found[-1][1]) if found and sticky else None)
 
 
 class VerdictMemory:
