@@ -222,7 +222,7 @@ def test_a_server_without_tls_is_not_spoken_to(gateway: Gateway, vsftpd: FtpServ
 
 def test_no_password_in_any_log(own_gateway: Gateway, vsftpd: FtpServer, tmp_path: Path) -> None:
     """Neither good nor bad passwords appear in the log or the records, in asyncio's debug mode either."""
-    running = own_gateway(policy(proxy(vsftpd.port)), env={"PYTHONASYNCIODEBUG": "1", "AVSLUICE_LOG": "debug"})
+    running = own_gateway(policy(proxy(vsftpd.port)), env={"PYTHONASYNCIODEBUG": "1"})
     for user, word in (("anonymous", "first-secret-word"), ("nobody", "second-secret-word")):
         with Wire(running.port) as session:
             session.login(user, word)

@@ -84,9 +84,12 @@ class Stage:
         self._hosted: FtpHosted | None = None
         self.port = 0
 
-    async def open(self, acl: str = "", *, before: str = "", top: str = "", more: str = "", **engine: str) -> Talk:
+    async def open(
+        self, acl: str = "", *, before: str = "", top: str = "", more: str = "", server: bool = True, **engine: str
+    ) -> Talk:
         """A session with a gateway of that policy (`tests.ftp.policies`), not begun."""
-        text = policy(proxy(self.upstream.port, acl, before=before, more=more), clamav(self.engine.port, **engine), top)
+        behind = self.upstream.port if server else None
+        text = policy(proxy(behind, acl, before=before, more=more), clamav(self.engine.port, **engine), top)
         file = self._folder / "policy.yaml"
         file.write_text(text + f"audit: {{to: '{self._folder}/audit'}}\n")
         self._hosted = FtpHosted(file, "FTP")
@@ -96,6 +99,12 @@ class Stage:
         self.port = sock.getsockname()[1]
         await self._hosted.start([sock])
         return Talk(self.port)
+
+    @property
+    def hosted(self) -> FtpHosted:
+        """The gateway."""
+        assert self._hosted is not None
+        return self._hosted
 
     async def close(self) -> None:
         """Everything."""
