@@ -1,7 +1,7 @@
 """Through an ftp-proxy: a clean file up, back and away again, then EICAR, which must not arrive.
 
 Rules of this file: names are random and nothing else on the server is touched; what went up is deleted; where the
-server itself does not let the account store a clean file, nothing is said of EICAR.
+server itself refuses a clean file for good, nothing is said of EICAR.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def visit_files(visit: Visit, login: Login | None) -> None:
         if gateway.transparent:
             raise NotTried("it is transparent: only connections that were redirected to it lead anywhere")
         streams = await visit.connect()
-        with closing(streams[1]):
+        async with closing(streams[1]):
             if login is None:
                 raise NotTried(_ask_for_login(gateway))
             await _Session(visit, login, gateway, Dialogue(*streams)).run()
@@ -114,7 +114,7 @@ class _Session:
         """Whether it lies there now."""
         self._visit.begin("clean, uploaded", infected=False)
         reply = await self._store(name, content)
-        if not reply.good and not reply.ours:
+        if reply.code // 100 == 5 and not reply.ours:
             raise NotTried(f"the account can store nothing here: {self._spell(reply)}")
         decision = self._decide("upload", name, content, Status.FREE)
         self._visit.end(_tell(reply), self._spell(reply), decision)
@@ -142,7 +142,7 @@ class _Session:
 
     async def _store(self, name: str, content: bytes) -> Reply:
         _reader, writer = await self._open_data()
-        with closing(writer):
+        async with closing(writer):
             reply = await self._dialogue.ask(f"STOR {name}")
             if reply.code not in (125, 150):
                 return reply
@@ -151,13 +151,12 @@ class _Session:
                 writer.write(content)
                 await writer.drain()
                 writer.close()
-                await writer.wait_closed()
             return await self._dialogue.reply()
 
     async def _retrieve(self, name: str) -> tuple[Reply, bytes]:
         reader, writer = await self._open_data()
         back = b""
-        with closing(writer):
+        async with closing(writer):
             reply = await self._dialogue.ask(f"RETR {name}")
             if reply.code not in (125, 150):
                 return reply, back

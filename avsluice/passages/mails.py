@@ -39,7 +39,7 @@ async def visit_mails(visit: Visit, addresses: Addresses | None) -> None:
     """Fills `visit.passages`."""
     async with visit.bounded(len(_MAILS)):
         streams = await visit.connect()
-        with closing(streams[1]):
+        async with closing(streams[1]):
             if addresses is None:
                 raise NotTried("needs somebody who gets the mails: --mail-to ADDRESS")
             await _Session(visit, addresses, Dialogue(*streams)).run()

@@ -20,6 +20,7 @@ class Origin:
     def __init__(self) -> None:
         self._pages: dict[str, bytes] = {}
         self._taken: dict[str, bytes] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -29,6 +30,9 @@ class Origin:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
 
     def url(self, content: bytes = b"") -> str:
         """A new URL, good for a download of the content and for an upload."""
@@ -41,6 +45,7 @@ class Origin:
         return self._taken.get("/" + url.split("/", 3)[3])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         with contextlib.suppress(OSError, EOFError, ValueError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, path, _ = head.split("\r\n", 1)[0].split(" ")

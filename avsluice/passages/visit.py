@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from avsluice.passages.passage import Fate, Passage
 from inspection.record import visible
@@ -23,6 +23,8 @@ from policy.model.policy import AnyGateway
 
 CALM = 15.0
 """Seconds for what needs no engine: connecting, a greeting, a login."""
+
+_GOODBYE = 1.0
 
 type Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -73,7 +75,7 @@ class Visit:
         self.client = name[0] if isinstance(name, tuple) else None
         decision = decide_session(self.gateway, SessionFacts(client=self.client))
         if not decision.passes:
-            streams[1].close()
+            await close(streams[1])
             raise NotTried(f"session-acl {decision.acl or '(none matches)'} refuses {self.client}")
         return streams
 
@@ -128,11 +130,19 @@ def expect(decision: Decision) -> Fate:
     return Fate.REPLACED if replaced and decision.passes else _FATES[decision.action]
 
 
-@contextlib.contextmanager
-def closing(writer: asyncio.StreamWriter) -> Iterator[None]:
-    """Closes it after the block, whatever happens."""
+@contextlib.asynccontextmanager
+async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Closes it after the block, whatever happens; a peer that does not let go is left behind."""
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            writer.transport.abort() if writer.is_closing() else writer.close()
+        await close(writer)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Within a second, so that nothing of it outlives the loop."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE):
+            await writer.wait_closed()
+    writer.transport.abort()

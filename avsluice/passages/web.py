@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from avsluice.diagnosis import CLEAN, INFECTED, ZIPPED
 from avsluice.passages.origin import Origin
 from avsluice.passages.passage import Fate
-from avsluice.passages.visit import NotTried, Visit, closing
+from avsluice.passages.visit import NotTried, Visit, close, closing
 from policy.ask import decide
 from policy.decision import Decision
 from policy.facts import ObjectFacts
@@ -61,7 +61,7 @@ async def _knock(visit: Visit) -> None:
         raise NotTried(f"it fetches from {visit.gateway.server[0]} only, not from this command's own server")
     if visit.gateway.tls.mode != "none":
         raise NotTried("TLS towards clients is not built yet")
-    (await visit.connect())[1].close()
+    await close((await visit.connect())[1])
 
 
 async def _fetch(visit: Visit, origin: Origin, what: str, body: MemoryBody, rounds: int) -> None:
@@ -105,7 +105,7 @@ async def _ask(visit: Visit, method: str, url: str, body: bytes = b"") -> _Answe
     head = f"{method} {url} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain\r\nConnection: close\r\n"
     if method == "POST":
         head += f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
-    with closing(writer):
+    async with closing(writer):
         writer.write(head.encode() + b"\r\n" + body)
         return _parse(await _read_all(reader))
 

@@ -134,6 +134,17 @@ def test_an_account_that_may_not_store(stage: Stage, doctor):
     assert row["said"] == "the account can store nothing here: 550 Permission denied."
 
 
+async def _give_up(conversation: Conversation, _name: str) -> None:
+    conversation.say("421 Something went wrong here, goodbye.")
+
+
+def test_a_gateway_or_a_server_that_breaks(stage: Stage, doctor):
+    """What is not refused for good is a fault, not a lack of rights."""
+    stage.ftp.scripts["STOR"] = _give_up
+    status, told = doctor(*only("ftp-proxy.GOOD"))
+    assert (status, fates(told, "ftp-proxy.GOOD")["clean, uploaded"]) == (1, "failed")
+
+
 async def _repeat(conversation: Conversation, password: str) -> None:
     conversation.say(f"530 {password} is wrong")
 
