@@ -21,7 +21,10 @@ _RELAYED = frozenset(
 _FAMILIES = (b"THREAD=", b"QUOTA=", b"RIGHTS=")
 _MECHANISMS = frozenset(b"PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-512 XOAUTH2 OAUTHBEARER".split())
 _ENABLED = frozenset({b"CONDSTORE", b"QRESYNC"})
-_CODE = re.compile(rb"\[(?:CAPABILITY (?P<words>[^\]\r\n]*)|REFERRAL [^\]\r\n]*)\] ?", re.IGNORECASE)
+_CODE = re.compile(
+    rb"(?P<head>[^ ]+ (?:OK|NO|BAD|BYE|PREAUTH) )\[(?:CAPABILITY (?P<words>[^\]\r\n]*)|REFERRAL [^\]\r\n]*)\] ?",
+    re.IGNORECASE,
+)
 _LIST = re.compile(rb"\* CAPABILITY (?P<words>[^\r\n]*)\r\n", re.IGNORECASE)
 
 
@@ -61,21 +64,14 @@ def filter_line(line: bytes, terms: Terms) -> bytes:
     listed = _LIST.fullmatch(line)
     if listed is not None:
         return b"* CAPABILITY " + b" ".join(filter_words(listed["words"].split(), terms)) + b"\r\n"
-    return _CODE.sub(lambda found: _filter_code(found, terms), line)
+    found = _CODE.match(line)
+    return line if found is None else found["head"] + _filter_code(found, terms) + line[found.end() :]
 
 
 def _filter_code(found: re.Match[bytes], terms: Terms) -> bytes:
     if found["words"] is None:
         return b""  # a referral would lead past us
     return b"[CAPABILITY " + b" ".join(filter_words(found["words"].split(), terms)) + b"] "
-
-
-def read_words(line: bytes) -> list[bytes] | None:
-    """The capabilities that a line tells, in capitals; None where it tells none."""
-    found = _LIST.fullmatch(line) or _CODE.search(line)
-    if found is None or found["words"] is None:
-        return None
-    return found["words"].upper().split()
 
 
 def may_use(mechanism: bytes) -> bool:

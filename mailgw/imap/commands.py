@@ -17,6 +17,7 @@ _ATOM = re.compile(rb"[^\x00-\x20\x7f(){%*\"\\]+")  # an astring's: 8-bit octets
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\["\\])*)"')
 _LITERAL = re.compile(rb"\0(\d+)\0")
 _BARE = re.compile(rb"[\r\n]")
+_ALMOST_LITERAL = re.compile(rb"\{[^{}]*\}\s*\Z")  # another reader could wait for octets behind it
 
 _IN_MAILBOX = frozenset("SEARCH STORE COPY MOVE EXPUNGE SORT THREAD".split())
 _ELSEWHERE = frozenset(
@@ -59,6 +60,8 @@ def parse_command(unit: Unit) -> Command:
     tag = read_tag(flat)
     if any(_BARE.search(text[:-2]) for text in unit.texts):
         raise BadCommand("a bare CR in a command", tag=tag)
+    if _ALMOST_LITERAL.search(flat):
+        raise BadCommand("braces at the end of a line", tag=tag)
     if tag == b"*" or flat[len(tag) : len(tag) + 1] != b" ":
         raise BadCommand("a tag and a command are needed")
     verb, rest = _split(flat[len(tag) + 1 :], tag)

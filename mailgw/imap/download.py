@@ -158,8 +158,9 @@ class Download:
 
     def _key(self, mail: _Mail) -> Hashable:
         account = self._judge.account
-        place = (account.user or account.session, self._mailbox.name, self._mailbox.validity or account.session)
-        return (*place, mail.uid, mail.size, account.download)
+        who = (account.server, account.proven or account.session)
+        where = (self._mailbox.name, self._mailbox.validity or account.session)
+        return (*who, *where, mail.uid, mail.size, account.download)
 
     def _recall(self, mail: _Mail) -> bool:
         if mail.uid in self._verdicts:

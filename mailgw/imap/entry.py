@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
+from inspection.audit import AuditRecord
 from mailgw.imap.capabilities import filter_line
-from mailgw.imap.login import find_user
+from mailgw.imap.login import Identity, find_user
 from mailgw.imap.relay import Account, Relay
 from policy.decide import choose_command_acl
+from policy.decision import Action, Reason
 from policy.facts import SessionFacts
 from policy.model import Imap4Proxy
 from policy.model.mail_acl import Imap4CommandAcl
@@ -20,10 +22,10 @@ from policy.model.mail_acl import Imap4CommandAcl
 
 async def exchange(
     relay: Relay, tag: bytes, mechanism: bytes, read_line: Callable[[], Awaitable[bytes]]
-) -> tuple[bytes, str | None]:
+) -> tuple[bytes, Identity]:
     """The server's challenges, the client's responses (RFC 9051, 6.2.2); the tagged line, and who the first response
     names. Raises what `read_line` raises, and ServerGone."""
-    user, first = None, True
+    user, first = Identity(), True
     while True:
         unit = await relay.server.read()
         line = unit.texts[0]
@@ -52,4 +54,23 @@ def choose_account(proxy: Imap4Proxy, account: Account) -> Account | None:
         acl=acl.name,
         download=tuple(engines.download or ()) if engines is not None else None,
         upload=tuple(engines.upload or ()) if engines is not None else None,
+    )
+
+
+def make_record(
+    proxy: str, account: Account, entry: str, acl: str | None, action: Action, reason: Reason | None
+) -> AuditRecord:
+    """The record of a session as a whole: refused, or not looked into."""
+    return AuditRecord(
+        time=datetime.now(UTC),
+        event="mail",
+        proxy=proxy,
+        session=account.session,
+        id=entry,
+        client=account.client,
+        server=account.server,
+        user=account.user,
+        acl=acl,
+        action=str(action),
+        reason=reason,
     )

@@ -12,9 +12,8 @@ from mailgw.imap.commands import Command
 from mailgw.imap.relay import Relay
 from mailgw.imap.server import ServerGone
 from mailgw.imap.units import UnitFault
-from mailgw.smtp.commands import take_line
 
-_LONGEST = 1000  # octets of the line that ends it
+_LONGEST = 1000  # octets that are waited for
 
 
 async def idle(relay: Relay, reader: CommandReader, command: Command, within: float) -> bytes:
@@ -24,15 +23,15 @@ async def idle(relay: Relay, reader: CommandReader, command: Command, within: fl
     if refused is not None:
         return refused
     relay.channel.write(b"+ idling\r\n")
-    while b"\n" not in inbox:
+    while b"\n" not in inbox and len(inbox) < _LONGEST:
         ended = await _pass_waiting(relay, command.tag)
         if ended is not None:
             return ended
         if not await reader.wait(relay, within):
             raise PeerGone("the client left")
-        if len(inbox) > _LONGEST:
-            raise UnitFault("IDLE ends with DONE")
-    take_line(inbox, _LONGEST + 1)
+    if inbox[:6].upper() != b"DONE\r\n":
+        raise UnitFault("IDLE ends with DONE")
+    del inbox[:6]
     await relay.server.send([b"DONE\r\n"])
     return await relay.finish(command.tag)
 

@@ -9,6 +9,8 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 MAX_RESPONSE = 64 * 1024  # octets of one line of an exchange: tokens are long
 _SCRAM = re.compile(rb"[ny](?:=[^,]*)?,(?:a=([^,]*))?,(?:m=[^,]*,)?n=([^,]*)")
@@ -16,44 +18,60 @@ _BEARER = re.compile(rb"n,a=([^,]*),")
 _XOAUTH2 = re.compile(rb"user=([^\x01]*)\x01")
 
 
-def find_user(mechanism: bytes, response: bytes) -> str | None:
-    """The user that the first response of an exchange (base64) names; an authorization identity goes before."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who logs in. `user` is for the policy and the record: None where two are named that differ, or nobody. `proven`
+    is everything that was named, where the server cannot but mean that; None where a token decides."""
+
+    user: str | None = None
+    proven: str | None = None
+
+
+def name_user(name: bytes) -> Identity:
+    """Of LOGIN."""
+    text = name.decode("utf-8", "replace")
+    return Identity(text, text)
+
+
+def find_user(mechanism: bytes, response: bytes) -> Identity:
+    """Who the first response of an exchange (base64) names."""
     try:
         text = b64decode(response.strip(), validate=True)
     except (binascii.Error, ValueError):
-        return None
+        return Identity()
     name = mechanism.upper().decode("ascii", "replace")
     read = _scram if name.startswith("SCRAM-") else _READERS.get(name)
-    user = read(text) if read is not None else None
-    return user.decode("utf-8", "replace") if user else None
+    return read(text) if read is not None else Identity()
 
 
-def _plain(text: bytes) -> bytes | None:
+def _two(acting: bytes, logging_in: bytes) -> Identity:
+    """An authorization identity beside the one that is proven: a server may heed it, or not."""
+    if acting and acting != logging_in:
+        return Identity(None, (acting + b"\0" + logging_in).decode("utf-8", "replace"))
+    return name_user(logging_in)
+
+
+def _plain(text: bytes) -> Identity:
     words = text.split(b"\0")
-    return (words[0] or words[1]) if len(words) == 3 else None
+    return _two(words[0], words[1]) if len(words) == 3 else Identity()
 
 
-def _scram(text: bytes) -> bytes | None:
+def _scram(text: bytes) -> Identity:
     found = _SCRAM.match(text)
     if found is None:
-        return None
-    return (found[1] or found[2]).replace(b"=2C", b",").replace(b"=3D", b"=")
+        return Identity()
+    return _two(*(name.replace(b"=2C", b",").replace(b"=3D", b"=") for name in (found[1] or b"", found[2])))
 
 
-def _bearer(text: bytes) -> bytes | None:
-    found = _BEARER.match(text)
-    return found[1] if found else None
+def _claim(pattern: re.Pattern[bytes], text: bytes) -> Identity:
+    found = pattern.match(text)
+    return Identity(found[1].decode("utf-8", "replace")) if found else Identity()
 
 
-def _xoauth2(text: bytes) -> bytes | None:
-    found = _XOAUTH2.match(text)
-    return found[1] if found else None
-
-
-_READERS: dict[str, Callable[[bytes], bytes | None]] = {
+_READERS: dict[str, Callable[[bytes], Identity]] = {
     "PLAIN": _plain,
-    "LOGIN": lambda text: text,
-    "CRAM-MD5": lambda text: text.rpartition(b" ")[0],
-    "OAUTHBEARER": _bearer,
-    "XOAUTH2": _xoauth2,
+    "LOGIN": name_user,
+    "CRAM-MD5": lambda text: name_user(text.rpartition(b" ")[0]),
+    "OAUTHBEARER": partial(_claim, _BEARER),
+    "XOAUTH2": partial(_claim, _XOAUTH2),
 }

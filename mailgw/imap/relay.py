@@ -31,13 +31,14 @@ _UNTAGGED = re.compile(rb"\* (?:\d+ )?([A-Za-z]+)")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose session it is; `user` is None until a login, or where it cannot be told. `download` and `upload` are the
-    engines' names, None where mail is not scanned."""
+    """Whose session it is; `user` is None until a login, or where it cannot be told; `proven` as in
+    `login.Identity`. `download` and `upload` are the engines' names, None where mail is not scanned."""
 
     session: str
     client: str | None
     server: str
     user: str | None = None
+    proven: str | None = None
     acl: str | None = None
     download: tuple[str, ...] | None = ()
     upload: tuple[str, ...] | None = ()

@@ -7,11 +7,11 @@ pass through and leave no trace; where the policy scans nothing octets pass unto
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from inspection.audit import AuditRecord, new_id
+from inspection.audit import new_id
 from inspection.spool import SpoolRoom
 from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
 from mailgw.imap.capabilities import Terms, filter_line, may_enable, may_use
@@ -27,11 +27,11 @@ from mailgw.imap.commands import (
     read_astring,
 )
 from mailgw.imap.download import Download
-from mailgw.imap.entry import choose_account, exchange
+from mailgw.imap.entry import choose_account, exchange, make_record
 from mailgw.imap.fetch import parse_request
 from mailgw.imap.idle import idle
 from mailgw.imap.judge import Judge
-from mailgw.imap.login import find_user
+from mailgw.imap.login import Identity, find_user, name_user
 from mailgw.imap.pipe import pipe
 from mailgw.imap.relay import Account, Relay
 from mailgw.imap.server import ServerGone, open_server
@@ -77,7 +77,7 @@ class Session:
         self._account: Account | None = None  # once logged in
         self._mailbox: Mailbox | None = None
         self._shelf = MaskedShelf()
-        self._user: str | None = None
+        self._who = Identity()
         self._errors = 0
         self._over = False
         self._answers: dict[str, Callable[[Command], Awaitable[bytes | None]]] = {
@@ -262,7 +262,7 @@ class Session:
         return None
 
     async def _login(self, command: Command) -> bytes | None:
-        self._user = read_astring(command)[0].decode("utf-8", "replace")
+        self._who = name_user(read_astring(command)[0])
         return await self._end_login(command, await self.relay.run(command.tag, command.unit))
 
     async def _authenticate(self, command: Command) -> bytes | None:
@@ -271,9 +271,9 @@ class Session:
             raise BadCommand("this mechanism cannot be relayed", tag=command.tag, word="NO")
         line = await self.relay.forward(command.tag, command.unit)
         if line is None:
-            line, self._user = await exchange(self.relay, command.tag, mechanism, self._read_response)
+            line, self._who = await exchange(self.relay, command.tag, mechanism, self._read_response)
         if initial:
-            self._user = find_user(mechanism, initial)
+            self._who = find_user(mechanism, initial)
         return await self._end_login(command, line)
 
     async def _read_response(self) -> bytes:
@@ -307,7 +307,8 @@ class Session:
 
     def _make_account(self) -> Account:
         server = str(self.relay.server.address)
-        return Account(session=self.name, client=self.peer or None, server=server, user=self._user)
+        who = self._who
+        return Account(self.name, self.peer or None, server, user=who.user, proven=who.proven)
 
     async def _renew(self, command: Command) -> None:
         """Another policy is in force: it is asked anew what holds for this session."""
@@ -325,22 +326,7 @@ class Session:
         self._over = self.relay.bye = True
 
     def _record(self, site: ImapSite, entry: str, acl: str | None, action: Action, reason: Reason | None) -> None:
-        """Of a session as a whole."""
-        account = self._make_account()
-        record = AuditRecord(
-            time=datetime.now(UTC),
-            event="mail",
-            proxy=site.name,
-            session=account.session,
-            id=entry,
-            client=account.client,
-            server=account.server,
-            user=account.user,
-            acl=acl,
-            action=str(action),
-            reason=reason,
-        )
-        site.checkpoint.audit.write(record)
+        site.checkpoint.audit.write(make_record(site.name, self._make_account(), entry, acl, action, reason))
 
     # --- commands that we look at
 
@@ -378,16 +364,26 @@ class Session:
         return line
 
     async def _append(self, command: Command) -> bytes | None:
-        with _Entered(self):
+        with self._under_way():
             return await Upload(command, self.relay, self._judge()).run()
 
     async def _fetch(self, command: Command) -> bytes | None:
         request = parse_request(command)
         if not request.bodies or self._mailbox is None:
             return await self.relay.run(command.tag, command.unit)
-        with _Entered(self):
+        with self._under_way():
             download = Download(command, request, self.relay, self._judge(), self._mailbox, self._shelf)
             return await download.run()
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """A command under which its policy is not closed."""
+        checkpoint = self._site.checkpoint
+        checkpoint.enter(self)
+        try:
+            yield
+        finally:
+            checkpoint.leave(self)
 
     def _judge(self) -> Judge:
         if self._account is None:
@@ -396,16 +392,3 @@ class Session:
 
     async def _idle(self, command: Command) -> bytes | None:
         return await idle(self.relay, self._reader, command, max(self._limits.idle, IDLE_AT_LEAST))
-
-
-class _Entered:
-    """A command under way, under which its policy is not closed."""
-
-    def __init__(self, session: Session) -> None:
-        self._session, self._checkpoint = session, session._site.checkpoint
-
-    def __enter__(self) -> None:
-        self._checkpoint.enter(self._session)
-
-    def __exit__(self, *_: object) -> None:
-        self._checkpoint.leave(self._session)

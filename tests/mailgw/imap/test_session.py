@@ -46,6 +46,8 @@ async def test_capabilities_are_cut_down_wherever_they_are_told(start: Start, se
         b"AUTHENTICATE GSSAPI",
         b"UNAUTHENTICATE",
         b"UID",
+        b"NOOP {3} ",
+        b"NOOP {3+ }",
     ],
 )
 async def test_what_cannot_be_policed_is_not_taken(start: Start, server: ImapServer, line: bytes) -> None:
@@ -160,6 +162,7 @@ async def test_odd_answers_are_left_out(start: Start, server: ImapServer, said: 
     [
         b'* LIST () "/" {5}\r\na\r\nbc\r\n',
         b"* SEARCH 1 2 3\r\n",
+        b'* LIST () "/" "* OK [REFERRAL x] [CAPABILITY x]"\r\n',
         b'* LIST () "/" "\xe4\xf6"\r\n',
         b"* VANISHED 1:3\r\n",
         b'* 1 FETCH (ENVELOPE ("d" "a * b ( {12}" NIL ((NIL NIL {3}\r\n)"( "x")) NIL NIL NIL NIL NIL NIL))\r\n',
@@ -183,6 +186,16 @@ async def test_idle_passes_what_the_server_tells(start: Start, server: ImapServe
     client.send(b"DONE\r\n")
     assert await client.line() == b"a OK done\r\n"
     assert server.lines[-1] == b"DONE"
+
+
+@pytest.mark.parametrize("end", [b"a NOOP\r\n", b"DONE\n", b"x" * 2000])
+async def test_idle_ends_with_done_and_nothing_else(start: Start, server: ImapServer, end: bytes) -> None:
+    """What else comes is no IMAP."""
+    scene = await start(server)
+    client = await scene.reader()
+    client.send(b"a IDLE\r\n" + end)
+    assert (await client.rest()).endswith(b"* BYE that is no IMAP\r\n")
+    await scene.settled()
 
 
 async def test_a_farewell_of_the_server_is_passed_on(start: Start, server: ImapServer) -> None:
