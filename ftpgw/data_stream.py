@@ -46,15 +46,22 @@ class PlainStream:
         self._sock = sock
         self._stall = stall
         self._loop = asyncio.get_running_loop()
+        self._at_once = 0  # bytes since the loop last had its turn
         sock.setblocking(False)
 
     async def receive(self) -> bytes:
-        await asyncio.sleep(0)  # a fast peer must not have the loop for itself
+        if self._at_once > BLOCK:
+            self._at_once = 0
+            await asyncio.sleep(0)  # a fast peer must not have the loop for itself
         while True:
             try:
-                return self._sock.recv(BLOCK)  # nothing is awaited behind it: who is cancelled here has lost no byte
+                data = self._sock.recv(BLOCK)
             except BlockingIOError:
+                self._at_once = 0
                 await self._wait(self._loop.add_reader, self._loop.remove_reader)
+                continue
+            self._at_once += len(data)
+            return data  # nothing is awaited behind recv: who is cancelled here has lost no byte
 
     async def send(self, data: bytes) -> None:
         rest = memoryview(data)

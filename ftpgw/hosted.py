@@ -50,9 +50,7 @@ class FtpHosted:
         """What `read` found last, and what was fixed at the start as it was then."""
         if self._section is None:
             raise RuntimeError("nothing was read yet")
-        if self._begun_with is None:
-            return self._section
-        return self._section.model_copy(update={key: getattr(self._begun_with, key) for key in self.fixed})
+        return self._section
 
     @property
     def gateway(self) -> FtpGateway:
@@ -78,9 +76,11 @@ class FtpHosted:
             return FtpGateway(policy, self._name, proxy, audit)
 
         self._loaded = Loaded(self._file.absolute(), policy, make)
-        self._section = proxy
         if self._begun_with is None:
-            self.client_context = context
+            self._section, self.client_context = proxy, context
+            return
+        warn_of_fixed(self.label, self._begun_with, proxy, self.fixed)
+        self._section = proxy.model_copy(update={key: getattr(self._begun_with, key) for key in self.fixed})
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Put what was read in force, then accept on these bound sockets. What goes wrong is raised."""
@@ -109,8 +109,7 @@ class FtpHosted:
         except (PolicyError, LookupError, CannotServe) as error:
             logger.error("%s: the policy stays as it was: %s", self.label, error)
             return
-        if self._loaded is not None and self._begun_with is not None and self._section is not None:
-            warn_of_fixed(self.label, self._begun_with, self._section, self.fixed)
+        if self._loaded is not None:
             before = self._in_force.gateway
             await self._put(self._loaded)
             if self._in_force.gateway is not before:
