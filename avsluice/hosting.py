@@ -55,8 +55,8 @@ async def serve_hosted(
     witness.attend(host.orders)
     host.take_signals()
     try:
-        await host.begin(at or {})
-        await host.until_the_end()
+        if await host.begins(at or {}):
+            await host.until_the_end()
     finally:
         await host.close()
     return 0
@@ -81,6 +81,22 @@ class _HostProcess:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     # --- beginning
+
+    async def begins(self, at: Mapping[str, Address]) -> bool:
+        """False where the end was asked for before all could accept: engines that hang are not waited for then."""
+        loop = asyncio.get_running_loop()
+        beginning, leaving = loop.create_task(self.begin(at)), loop.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait((beginning, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not beginning.done():
+                beginning.cancel()
+                await asyncio.wait((beginning,))
+        if beginning.cancelled():
+            return False
+        beginning.result()
+        return True
 
     async def begin(self, at: Mapping[str, Address]) -> None:
         """All accept afterwards, and were announced."""

@@ -170,6 +170,29 @@ async def test_all_are_served_on_one_loop() -> None:
     assert ear.heard == ["ready ftp-proxy.ONE", "ready ftp-proxy.TWO", "stopping"]
 
 
+class Proving(Echo):
+    """Never done with proving its engines."""
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        self.done.append("start")
+        await asyncio.Event().wait()
+
+
+async def test_the_end_is_not_kept_waiting_by_a_beginning() -> None:
+    """Told to end while engines are proven, the process ends at once: 0, nobody is announced, all are closed."""
+    slow, other = Proving("SLOW"), Echo("OTHER")
+    ear = Ear()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(serve_hosted([slow, other], ear, 5))
+        await until(lambda: slow.done == ["start"])
+        ear.orders.drain()
+        async with asyncio.timeout(5):
+            assert await task == 0
+    assert slow.done == ["start", "close"]
+    assert other.done == ["close"]
+    assert ear.heard == ["stopping"]
+
+
 async def test_a_session_may_end_and_a_second_order_cuts_it() -> None:
     """Drain waits for it; asked to drain again nothing changes, told to cut it is cut."""
     async with running(Echo(), patience=60) as (ear, task):
