@@ -7,10 +7,12 @@ import re
 import threading
 import time
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
-from inspection.spool import SpoolRoom
+from inspection.spool import SpoolFull, SpoolRoom
+from mailgw import division
 from mailgw.division import divide
 from mailgw.mime.rules import Rule
 from scanners.body import MemoryBody
@@ -162,3 +164,74 @@ def test_stretches_behind_a_line_of_base64_are_seen() -> None:
     text = b64encode(b"1" * 57) + b"\r\nthree words more:\r\n" + b64encode(EICAR) + b"\r\n"
     with reading(TOP + b"\r\n" + text) as mail:
         assert any(view.body.read(0, 68) == EICAR for view in mail.views)
+
+
+PLAIN_SIZE = 16 * 1024
+COSTLY = {
+    "parts": (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n", b"--b\r\n\r\nx\r\n"),
+    "lines like boundaries": (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n", b"--b \r\n"),
+    "lines": (TOP + b"\r\n", b"\n"),
+    "carriage returns": (TOP + b"\r\n", b"\r"),
+    "fields": (TOP, b"a: b\r\n"),
+}
+BOUNDED = {
+    "parts": (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b \r\n" * 14, b"QUFB"),
+    "parameters": (TOP + b"Content-Type: text/plain", b"; a*0=b"),
+    "semicolons": (TOP + b"Content-Type: text/plain", b";"),
+    "blanks": (TOP + b"Content-Type:", b" "),
+    "escapes": (TOP + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", b"= "),
+    "paddings": (TOP + b"Content-Transfer-Encoding: base64\r\n\r\n", b"QQ=="),
+    "stretches": (TOP + b"Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", LINE + LINE + b"x\r\n"),
+}
+
+
+def _fill(begin: bytes, unit: bytes, size: int = PLAIN_SIZE) -> MemoryBody:
+    return MemoryBody(begin + unit * ((size - len(begin)) // len(unit)))
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads that mails are read in."""
+    seen: list[str] = []
+    read = division.read_mail
+
+    def watch(*asked: Any, **named: Any) -> Any:
+        seen.append(threading.current_thread().name)
+        return read(*asked, **named)
+
+    monkeypatch.setattr(division, "read_mail", watch)
+    return seen
+
+
+@pytest.mark.parametrize("name", COSTLY)
+async def test_what_may_be_costly_is_read_in_a_thread(name: str, threads: list[str]) -> None:
+    """However small it is."""
+    (await divide(_fill(*COSTLY[name]), SpoolRoom(), 10)).close()
+    assert threads[0].startswith("mail")
+
+
+async def test_what_is_large_is_read_in_a_thread(threads: list[str]) -> None:
+    """However plain it is; one octet less, and the loop reads it."""
+    for size in (PLAIN_SIZE + 1, PLAIN_SIZE):
+        (await divide(_fill(TOP + b"\r\n", b"a", size), SpoolRoom(), 10)).close()
+    assert [name.startswith("mail") for name in threads] == [True, False]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+async def test_what_the_loop_reads_is_soon_read(name: str, threads: list[str]) -> None:
+    """The costliest mails of those that are read without a thread take no longer than the loop can spare."""
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        (await divide(_fill(*BOUNDED[name]), SpoolRoom(), 10)).close()
+        took.append(time.process_time() - began)
+    assert threads == [threading.current_thread().name] * 3
+    assert min(took) < 0.1
+
+
+async def test_a_reading_without_a_thread_gives_back_its_room() -> None:
+    """What the loop read is closed with the mail; where there is no room for it, nothing stays."""
+    room = SpoolRoom(max_total=100)
+    with pytest.raises(SpoolFull):
+        await divide(_fill(TOP + b"\r\n", b"a", 1000), room, 10)
+    assert room.used == 0
