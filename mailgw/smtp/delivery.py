@@ -16,6 +16,7 @@ from mailgw.smtp.replies import Reply
 from scanners.engine import Body
 
 _PIECE = 256 * 1024
+_AT_ONCE = 64 * 1024  # octets of a mail that goes with its final dot in one go
 BROKEN = Reply.make(451, "4.4.2", "the next hop broke off, try again later")
 COPY_REFUSED = Reply.make(451, "4.7.1", "not every recipient can be served now, try again later")
 
@@ -59,12 +60,16 @@ class Delivery:
         if ready.code != 354:
             await reset(self.hop)
             return _answer(ready, consent=False)
-        for piece in stuff(_read(self.body)):
-            self._check_client()
-            await self.hop.send(piece)
+        rest = b""
+        if self.body.size <= _AT_ONCE:
+            rest = b"".join(stuff(_read(self.body)))
+        else:
+            for piece in stuff(_read(self.body)):
+                self._check_client()
+                await self.hop.send(piece)
         self._check_client()
         self.hop.check_quiet()  # an answer before the end is none to the mail
-        await self.hop.send(b".\r\n")
+        await self.hop.send(rest + b".\r\n")
         return _answer(await self.hop.read(FINAL_REPLY_WITHIN))
 
     async def _send_chunk(self) -> Reply:
