@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 from scanners.specimens import EICAR
 
-_HEAD = (
+_TOP = (
     b"Received: from client.example.org by mx.example.org; Mon, 2 Mar 2026 10:00:00 +0000\r\n"
     b"Message-ID: <%s@example.org>\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\nFrom: A <a@example.org>\r\n"
     b"To: B <b@example.com>\r\nSubject: The figures of March\r\nMIME-Version: 1.0\r\n"
+)
+_HEAD = _TOP + (
     b'Content-Type: multipart/mixed; boundary="=_part_of_a_mail_4711"\r\n\r\n--=_part_of_a_mail_4711\r\n'
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n"
 )
@@ -31,10 +33,11 @@ _numbers = itertools.count()
 
 
 class Mails:
-    """Mails of `size` octets: a text of a fifth of that and a file in base64; no two alike."""
+    """Mails of `size` octets, no two alike: a text of a fifth of that and a file; or `plain`, a text alone."""
 
-    def __init__(self, size: int) -> None:
-        lines = max(2, min(size // 5, 20_000) // len(_TEXT))
+    def __init__(self, size: int, *, plain: bool = False) -> None:
+        self._plain = plain
+        lines = size // len(_TEXT) - 4 if plain else max(2, min(size // 5, 20_000) // len(_TEXT))
         rest = size - len(_HEAD) - lines * len(_TEXT) - len(_PART) - len(_END)
         self._text = [_TEXT % b"said before"] * (lines - 1)
         self._file = _encode(os.urandom(max(57, rest * 57 // 78)))
@@ -43,6 +46,8 @@ class Mails:
         """The next one, with its final dot; `attached` in the file's place."""
         number = b"%012d" % next(_numbers)
         text = b"".join([_TEXT % number, *self._text])
+        if self._plain:
+            return b"".join((_TOP % number, b"Content-Type: text/plain\r\n\r\n", text, b".\r\n"))
         file = _encode(attached) if attached else number + self._file[12:]
         return b"".join((_HEAD % number, text, _PART, file, _END, b".\r\n"))
 
