@@ -23,6 +23,7 @@ _MOST_BLOCKS = 50
 MOST_STRETCHES = 200
 _SHORTEST_STRETCH = 48
 _LONG_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}\s*")
+_ANY_LONG_LINE = re.compile(rb"^[A-Za-z0-9+/]{16,}+={0,2}[ \t\r\f\v]*$", re.MULTILINE)
 _SHORT_LINE = re.compile(rb"[A-Za-z0-9+/]{2,}={0,2}\s*")
 _LINE_LIMIT = 1 << 16
 _OVERLAP = 128
@@ -172,7 +173,8 @@ def _find_blocks(body: Readable) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 def find_stretches(body: Readable) -> Iterator[Iterator[bytes]]:
     """Lines of base64 that follow each other, wherever they stand; each stretch is to be read before the next."""
-    for number, lines in itertools.groupby(_lines(body, 0), _Base64Lines()):
+    judge = _Base64Lines()
+    for number, lines in itertools.groupby(_lines(body, 0, judge.is_dull), judge):
         if number:
             first = list(itertools.islice(lines, 3))
             if sum(map(len, first)) < _SHORTEST_STRETCH:
@@ -188,6 +190,10 @@ class _Base64Lines:
         self._number = self._width = self._letters = 0
         self._inside = False
 
+    def is_dull(self, text: bytes) -> bool:
+        """Whether no line of a text can belong to a stretch: most texts are of that kind."""
+        return not self._inside and _ANY_LONG_LINE.search(text) is None
+
     def __call__(self, line: bytes) -> int:
         if not self._inside:
             if _LONG_LINE.fullmatch(line) is None:
@@ -201,12 +207,16 @@ class _Base64Lines:
         return self._number
 
 
-def _lines(body: Readable, start: int) -> Iterator[bytes]:
+def _lines(body: Readable, start: int, is_dull: Callable[[bytes], bool] = lambda text: False) -> Iterator[bytes]:
+    """Each with its end. Of a piece that is dull one empty line stands for all that are whole in it."""
     rest = b""
     for piece in Window(body).chunks(start, body.size):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
+        text, end, rest = (rest + piece).rpartition(b"\n")
+        if end and is_dull(text + end):
+            yield end
+        elif end:
+            for line in text.split(b"\n"):
+                yield line + b"\n"
         if len(rest) > _LINE_LIMIT:
             yield rest
             rest = b""
