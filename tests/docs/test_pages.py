@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import shutil
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from avsluice.__main__ import COMMANDS
+from avsluice.__main__ import COMMANDS, main
 from tests.docs.pages import PAGES, ROOT, codes, commands
 
 EXAMPLES = sorted(ROOT.glob("examples/*.yaml"))
@@ -58,3 +59,12 @@ def test_make_targets_are_there(page: Path):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     asked = {word for code in codes(page) for word in re.findall(r"(?:^|\s)make ([a-z]+)", code)}
     assert asked <= targets
+
+
+def test_the_readme_s_policy_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What stands below "Your own policy", but for what serves and what asks who serves."""
+    shutil.copy(ROOT / "policy/default.yaml", tmp_path / "my.yaml")
+    monkeypatch.chdir(tmp_path)
+    words = [shlex.split(words) for words in commands(ROOT / "README.md") if " my.yaml" in words]
+    ends = {tuple(line[:2]): main(line) for line in words if line[0] in ("check", "explain")}
+    assert ends == {("check", "my.yaml"): 0, ("explain", "my.yaml"): 0}
