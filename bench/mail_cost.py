@@ -163,6 +163,7 @@ def _status(pid: int, name: str) -> int:
 
 def run_all(parts: Sequence[str], names: Sequence[str], rounds: int, seconds: float) -> str:
     """The whole page."""
+    load = os.getloadavg()[0]
     with set_up(names) as stage:
         lines = [
             "# mail_cost: mails through one gateway and another, in turns\n",
@@ -178,6 +179,7 @@ def run_all(parts: Sequence[str], names: Sequence[str], rounds: int, seconds: fl
                 lines += tabulate(part, run_part(part, stage, rounds, seconds), stage.peers)
             elif part == "memory" and "sluice" in stage.peers:
                 lines += measure_memory(stage.peers["sluice"])
+        lines.append(f"\nThe machine's load: {load:.1f} before, {os.getloadavg()[0]:.1f} behind.")
     return "\n".join(lines) + "\n"
 
 

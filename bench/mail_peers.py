@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.peers import Peer, free_port, ready, run
@@ -142,13 +143,15 @@ def run_sink(folder: Path, limit: int = 200) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def sluice(scene: Scene) -> Iterator[Peer]:
-    """`avsluice run`, one process."""
+def sluice(scene: Scene, workers: int = 1) -> Iterator[Peer]:
+    """`avsluice run` with so many workers."""
     port = free_port()
     policy = scene.write("policy.yaml", POLICY, port)
-    with run([sys.executable, "-m", "avsluice", "run", str(policy), "--allow-root"], port, scene.folder / "log") as pid:
+    command = [sys.executable, "-m", "avsluice", "run", str(policy), "--allow-root"]
+    command += ["--workers", str(workers)] if workers > 1 else []
+    with run(command, port, scene.folder / "log") as pid:
         ready(scene.folder / "log")
-        yield Peer("Sluice", port, (pid,))
+        yield Peer("Sluice" if workers == 1 else f"Sluice, {workers} workers", port, (pid,))
 
 
 @contextlib.contextmanager
@@ -221,6 +224,7 @@ def await_queue(folder: Path) -> None:
 
 GATEWAYS = {
     "sluice": (sluice, "avsluice"),
+    "sluice2": (partial(sluice, workers=2), "avsluice"),
     "clamsmtp": (clamsmtp, "clamsmtpd"),
     "amavisd": (amavisd, "amavisd"),
     "naive": (naive, ""),
