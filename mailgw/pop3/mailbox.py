@@ -6,6 +6,7 @@ skipped or unknown is refused again without being fetched; a copy that TOP has l
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,7 +19,7 @@ from mailgw.pop3.copy import Copy
 from mailgw.pop3.keep_alive import KeepAlive
 from mailgw.pop3.replies import Reply, refuse
 from mailgw.pop3.retrieval import CutShort, Refusal, Retrieval, send_copy
-from mailgw.pop3.server import Server
+from mailgw.pop3.server import Server, ServerGone
 from mailgw.pop3.site import Permit, Pop3Site
 from mailgw.smtp.site import KeptMails
 from policy.decision import Action, Reason
@@ -59,11 +60,6 @@ class Mailbox:
     def permitted(self) -> bool:
         """Whether a command-acl matches."""
         return self._permit is not None
-
-    def close(self) -> None:
-        """End a mail under way: the client sees no final dot."""
-        self._channel.abort()
-        self._server.abort()
 
     def _ask_permit(self) -> Permit | None:
         return self._site.permit(self.person.client, self.person.user, self.person.server)
@@ -118,20 +114,21 @@ class Mailbox:
             direction="download",
             engines=permit.engines,
         )
-        site.checkpoint.enter(self)
+        retrieval = Retrieval(site, self._channel, self._server, envelope, self._door.kept, number, lines)
+        site.checkpoint.enter(retrieval)
         try:
             key = await self._name_mail(number) if len(site.checkpoint.blocked) else ()
             if key and (known := site.checkpoint.blocked.recall(key)) is not None:
                 return self._refuse_again(site, envelope, known)
-            retrieval = Retrieval(site, self._channel, self._server, envelope, self._door.kept, number, lines)
             self._copy = await retrieval.run()
         except Refusal as refusal:
-            await self._remember(site, number, refusal, envelope)
+            with suppress(ServerGone):  # the refusal stands
+                await self._remember(site, number, refusal, envelope)
             if isinstance(refusal, CutShort):
                 raise
             return refusal.reply
         finally:
-            site.checkpoint.leave(self)
+            site.checkpoint.leave(retrieval)
         return None
 
     async def _name_mail(self, number: int) -> tuple[str | None, ...]:

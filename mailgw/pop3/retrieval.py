@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from inspection.spool import Spool, SpoolFull
+from inspection.under_way import Phase, UnderWay
 from mailgw.channel import Channel, PeerGone, PeerSilent
 from mailgw.envelope import Envelope
 from mailgw.inspect_mail import inspect_mail
 from mailgw.outcome import MailOutcome, make_record
 from mailgw.pop3.copy import Copy
+from mailgw.pop3.false_end import has_false_end
 from mailgw.pop3.keep_alive import EVERY, KeepAlive
 from mailgw.pop3.replies import Reply, refuse
 from mailgw.pop3.server import Server, ServerGone
@@ -40,7 +42,7 @@ class CutShort(Refusal):
     """The client had octets of a mail that is refused: all it can be told is an end without the final dot."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Retrieval:
     """`lines` as TOP's, None for RETR. `kept`: what is in the quarantine already."""
 
@@ -55,15 +57,44 @@ class Retrieval:
     _status: Reply | None = None
     _spool: Spool | None = None
     _began: float = field(default_factory=time.monotonic)
+    _delivering: bool = False
+
+    def close(self) -> None:
+        """End it at once: the client sees no final dot."""
+        self.channel.abort()
+        self.server.abort()
+
+    def tell(self) -> UnderWay:
+        """For whoever looks on."""
+        spool = self._spool
+        return UnderWay(
+            id=self.envelope.id,
+            client=self.envelope.client,
+            object=self.envelope.user,
+            direction="download",
+            received=spool.size if spool else 0,
+            sent=self._keep_alive.sent or 0,
+            phase=self._phase(),
+            age=time.monotonic() - self._began,
+        )
+
+    def _phase(self) -> Phase:
+        if self._delivering:
+            return "sending"
+        if self._keep_alive.sent is not None:
+            return "trickling"
+        return "checking" if self._spool is not None and self._spool.complete else "receiving"
 
     async def run(self) -> Copy:
         """Fetch, check, answer; the caller closes the copy. Raises Refusal, CutShort, ServerGone, PeerGone."""
         try:
             copy = await self._obtain()
-        except BaseException:
+        except BaseException as error:
             if self._spool is not None:
                 self._spool.close()
-            raise
+            if self._keep_alive.sent is None or not isinstance(error, Exception) or isinstance(error, PeerGone):
+                raise
+            raise CutShort(refuse(str(error))) from error  # no word would be read as one amid a mail
         try:
             if not copy.outcome.decision.passes:
                 self._record(copy.outcome)
@@ -85,7 +116,7 @@ class Retrieval:
                 await asyncio.wait({job, gone}, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
                 if loop.time() >= deadline:
                     self._sign_of_life()
-                    deadline += EVERY
+                    deadline = loop.time() + EVERY
             if not job.done():
                 raise PeerGone("the client left during the check")
             return job.result()
@@ -129,6 +160,8 @@ class Retrieval:
         if not await self._fill(spool):
             outcome = _unjudged(Reason.ANTIVIRUS_ERROR, Status.ERROR, "no room to spool")
             return Copy(self.number, status, self.envelope, spool, outcome)
+        if self.envelope.engines is not None and await asyncio.to_thread(has_false_end, spool):
+            return Copy(self.number, status, self.envelope, spool, _FALSE_END)
         key = (self.envelope.user, spool.sha256)
         kept = self.kept.recall(key)
         # Whoever fetches it again reads the same octets: the id in a replacement is that of the entry that is there.
@@ -158,9 +191,10 @@ class Retrieval:
         return fits
 
     async def _deliver(self, copy: Copy) -> None:
+        self._delivering = True
         try:
             await self._send(copy)
-        except (PeerGone, PeerSilent):
+        except PeerGone:
             self._record(copy.outcome, Action.CUT, Reason.CLIENT_GONE)
             raise
         self._record(copy.outcome)
@@ -189,11 +223,14 @@ class Retrieval:
 
 
 async def send_copy(channel: Channel, copy: Copy, lines: int | None, stall: float, sent: KeepAlive) -> None:
-    """All of it, or TOP's part, with the final dot; without what was sent. Raises PeerGone, PeerSilent."""
-    size = None if lines is None else await asyncio.to_thread(measure_top, copy.form, lines)
-    for piece in sent.skip_sent(copy.stuffed(size)):
-        channel.write(piece)
-        await channel.drain(stall)
+    """All of it, or TOP's part, with the final dot; without what was sent. Raises PeerGone where that fails."""
+    try:
+        size = None if lines is None else await asyncio.to_thread(measure_top, copy.form, lines)
+        for piece in sent.skip_sent(copy.stuffed(size)):
+            channel.write(piece)
+            await channel.drain(stall)
+    except (PeerSilent, OSError) as error:
+        raise PeerGone(f"amid a mail: {error}") from error
     channel.write(b".\r\n")
 
 
@@ -213,3 +250,14 @@ def _unjudged(reason: Reason, status: Status = Status.SKIPPED, detail: str = "")
     ours = status is Status.ERROR
     decision = MailDecision(action=Action.DEFER if ours else Action.DENY, reason=reason, status=status)
     return MailOutcome(decision=decision, checked=ours, detail=detail)
+
+
+_FALSE_END = MailOutcome(
+    decision=MailDecision(
+        action=Action.DENY,
+        reason=Reason.PROTOCOL,
+        status=Status.UNKNOWN,
+        reply="a line that some clients take for the mail's end",
+    ),
+    checked=False,
+)

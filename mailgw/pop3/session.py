@@ -223,9 +223,12 @@ class Session:
         if not reply.good:
             return reply
         self._say(reply)
-        async for piece in self.server.read_list():
-            self.channel.write(piece)
-            await self.channel.drain(self._limits.stall)
+        try:
+            async for piece in self.server.read_list():
+                self.channel.write(piece)
+                await self.channel.drain(self._limits.stall)
+        except (ServerGone, PeerSilent) as error:
+            raise PeerGone(f"amid a list: {error}") from error  # no word would be read as one there
         return None
 
     async def _dele(self, command: Command) -> Reply:

@@ -16,13 +16,14 @@ CUT = b""
 SILENT = b"?"
 """As an answer: nothing is said, ever."""
 
-CAPA = b"+OK\r\nTOP\r\nUIDL\r\nUSER\r\nSASL PLAIN GSSAPI LOGIN\r\nUTF8 USER\r\nLANG\r\nSTLS\r\nPIPELINING\r\nX-ODD\r\n.\r\n"
+_WORDS = (b"TOP", b"UIDL", b"USER", b"SASL PLAIN GSSAPI LOGIN", b"UTF8 USER", b"LANG", b"STLS", b"PIPELINING", b"X-ODD")
+CAPA = b"".join(word + b"\r\n" for word in (b"+OK", *_WORDS, b"."))
 
 
 @dataclass
 class Pop3Server:
     """`mails` as they lie there; `answers` by line or by verb go before what would be said (`GREETING` too). `pause`:
-    octets of a RETR's answer that are sent before `go_on` is set; None: all."""
+    octets of a RETR's answer that are sent before `go_on` is set; None: all. `breaks`: and no more, ever."""
 
     mails: list[bytes] = field(default_factory=list)
     answers: dict[bytes, bytes] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Pop3Server:
     lines: list[bytes] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     pause: int | None = None
+    breaks: bool = False
     open: int = 0
     port: int = 0
 
@@ -111,6 +113,8 @@ class Pop3Server:
             writer.write(wire[: self.pause])
             await writer.drain()
             await self.go_on.wait()
+            if self.breaks:
+                raise ConnectionError
             wire = wire[self.pause :]
         writer.write(wire)
         await writer.drain()

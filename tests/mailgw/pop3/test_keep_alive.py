@@ -87,6 +87,9 @@ async def test_a_slow_check_shows_signs_of_life(start: Start, server: Pop3Server
     async with asyncio.timeout(10):
         early = await client.reader.readexactly(len(allowed))
     assert early == allowed
+    assert scene.gateway.site is not None
+    [told] = scene.gateway.site.checkpoint.tell()
+    assert (told["object"], told["phase"], told["received"]) == ("user", "trickling", len(CLEAN))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             early += await client.reader.readexactly(1)
@@ -164,3 +167,33 @@ async def test_top_shows_signs_of_life_with_its_own_status_line(start: Start, se
     slow.go_on.set()
     assert await client.rest() == CLEAN[: CLEAN.index(b"hello")] + b".\r\n+OK\r\n"
     await wait_until(lambda: server.ends == ["quit"])
+
+
+async def test_a_server_that_breaks_off_behind_a_sign_of_life(start: Start, server: Pop3Server, slow: Slow) -> None:
+    """The client sees the end amid the mail, and no word that it could take for a line of it."""
+    server.pause, server.breaks = len(CLEAN), True
+    scene = await start(server, REPLACE + SLOW)
+    client = await scene.client()
+    await client.login()
+    client.send(b"RETR 1\r\n")
+    assert (await client.line()).startswith(b"+OK")
+    server.go_on.set()
+    rest = await client.rest()
+    assert CLEAN.startswith(rest)
+    assert rest != CLEAN
+    [record] = await scene.records(1)
+    assert (record["action"], record["reason"]) == ("cut", "upstream")
+    await scene.settled()
+
+
+async def test_a_client_that_takes_nothing_is_left(start: Start, server: Pop3Server, slow: Slow) -> None:
+    """After `stall`, and the record says so."""
+    slow.go_on.set()
+    server.mails = [b"Subject: large\r\n\r\n" + b"x" * (12 << 20) + b"\r\n"]
+    scene = await start(server, REPLACE + "limits: {stall: 300ms}\n")
+    client = await scene.client()
+    await client.login()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it reads, too
+    client.send(b"RETR 1\r\n")
+    [record] = await scene.records(1)
+    assert (record["action"], record["reason"]) == ("cut", "client-gone")
