@@ -11,7 +11,7 @@ import asyncio
 
 from ftpgw.data_channel import Channel
 from ftpgw.data_stream import DataStream
-from ftpgw.failures import ClientGone
+from ftpgw.failures import ClientGone, UpstreamError
 from ftpgw.line_ends import ToWire
 from ftpgw.session import Session
 from ftpgw.transfer import Transfer
@@ -34,6 +34,7 @@ class Download(Transfer):
         self._settled = asyncio.Event()
         self._key: tuple[str | None, ...] = ()
         self._position = offset
+        self._skipped = 0  # bytes that the server was asked to leave out
         self._first: float | None = None  # when the first byte came
         self._final = make_reply(226, "Transfer complete.")
 
@@ -41,13 +42,13 @@ class Download(Transfer):
         await self._learn()
         self._recall()
         self.judge_early(self.subject.facts.size)
-        skips_ahead = self._offset if self.inspection is not None and self._lines is None else 0
-        self.server, reply = await self.upstream.open_data(f"RETR {self.name}", skips_ahead)
+        self._skipped = self._offset if self.inspection is not None and self._lines is None else 0
+        self.server, reply = await self.upstream.open_data(f"RETR {self.name}", self._skipped)
         if self.server is None:
             self.inspection = None
             return reply
         if self.inspection is not None:
-            return await self._stream(skips_ahead)
+            return await self._stream(self._skipped)
         try:
             await self._check_whole()
         finally:
@@ -191,7 +192,18 @@ class Download(Transfer):
                 await client.send(wire[skipped:] if skipped else wire)
             except (OSError, TimeoutError) as error:
                 raise ClientGone(str(error) or "the client took nothing for too long") from error
-        return await self._finish(await self.confirm())
+        final = await self.confirm()
+        self._hold_to_its_word()
+        return await self._finish(final)
+
+    def _hold_to_its_word(self) -> None:
+        """Raises UpstreamError where it passes for a size that it does not have: like a body that is shorter than its
+        Content-Length, the client must not take it for whole."""
+        told = self.subject.facts.size
+        by_size = self.inspection is not None and self.inspection.status is Status.SKIPPED
+        by_size = by_size or any(acl.when.size for acl in self.gateway.proxy.doc_acl)
+        if by_size and told is not None and self._skipped + self.received < told:
+            raise UpstreamError("it sent less than it had told by SIZE")
 
     async def _finish(self, reply: Reply) -> Reply:
         if self.client is not None:
