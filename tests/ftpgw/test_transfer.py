@@ -89,3 +89,34 @@ async def test_the_spool_is_given_back(stage: Stage) -> None:
                 assert (await talk.reply())[:3] == "226"
         assert stage.hosted.gateway.room.used == 0
         assert stage.hosted.gateway.under_way == 0
+
+
+async def test_abort_before_150(stage: Stage) -> None:
+    """ABOR amid the check of a download of which nothing has left: 426, 226, and no byte of it."""
+    stage.upstream.files["file"] = DATA
+    async with await stage.open() as talk:
+        await talk.login()
+        stage.engine.delay = 5.0
+        reader, _writer = await talk.open_data()
+        scans = stage.engine.streams
+        talk.send("RETR file")
+        await stage.until(lambda: stage.engine.streams > scans)
+        assert (await talk.ask("ABOR"))[:3] == "426"
+        assert (await talk.reply())[:3] == "226"
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    assert (await stage.record())["reason"] == "client-gone"
+
+
+async def test_quit_during_a_transfer(stage: Stage) -> None:
+    """The transfer ends whole, then QUIT is answered, then the connection ends (RFC 959, 4.1.1)."""
+    stage.upstream.files["file"] = DATA
+    async with await stage.open() as talk:
+        await talk.login()
+        stage.engine.delay = 0.3
+        reader, _writer = await talk.open_data()
+        talk.send("RETR file")
+        talk.send("QUIT")
+        assert [(await talk.reply())[:3] for _ in range(3)] == ["150", "226", "221"]
+        assert await reader.read() == DATA
+        assert await talk.reply() == ""
