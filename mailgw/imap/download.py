@@ -26,8 +26,7 @@ _AT_ONCE = 4  # mails of one command that are checked at the same time
 _MOST_ROUNDS = 3
 _MOST_MAILS = 1_000_000
 _OURS = frozenset({b"UID", b"RFC822.SIZE"})
-_GONE = re.compile(rb"\* (\d{1,10}) EXPUNGE\r", re.IGNORECASE)
-_VANISHED = re.compile(rb"\* VANISHED ([0-9:,]+)\r", re.IGNORECASE)
+_GONE = re.compile(rb"\* (?:\d+ EXPUNGE|VANISHED [0-9:,]+)\r", re.IGNORECASE)
 _MORE = re.compile(rb"\* \d+ EXISTS\r", re.IGNORECASE)
 NOT_CHECKED = Verdict(Fate.DEFER, text="could not be checked now, try again later")
 
@@ -48,10 +47,10 @@ class Download:
         self._mailbox, self._shelf = mailbox, shelf
         self._memory = judge.site.memory
         self._room = judge.site.checkpoint.room
-        self._mails: dict[int, _Mail] = {}  # by the number that they have now
+        self._mails: dict[int, _Mail] = {}  # by the number that they had when we asked
         self._verdicts: dict[int, Verdict] = {}  # by UID
         self._refusal: Verdict | None = None
-        self._grown = False
+        self._grown = self._shifted = False
 
     async def run(self) -> bytes:
         """The tagged line for the client."""
@@ -72,22 +71,12 @@ class Download:
     # --- what the server tells besides
 
     def _notice(self, line: bytes) -> None:
-        if (gone := _GONE.match(line)) is not None:
-            self._remove(int(gone[1]))
-        elif (vanished := _VANISHED.match(line)) is not None:
-            for uids in _ranges(vanished[1]):
-                self._remove_uids(*uids)
+        """Where mails go, numbers mean others: only UIDs count then, which UID FETCH always tells (RFC 9051, 6.4.9),
+        and by number the server may tell of none (7.5.1)."""
+        if _GONE.match(line):
+            self._shifted = True
         elif _MORE.match(line):
             self._grown = True
-
-    def _remove(self, number: int) -> None:
-        """A mail has gone: those behind it move up."""
-        self._mails = {n - (n > number): mail for n, mail in self._mails.items() if n != number}
-
-    def _remove_uids(self, first: int, last: int) -> None:
-        """Only with QRESYNC. What numbers they had cannot be known where they are none of ours: forget all numbers,
-        UID FETCH tells UIDs anyway (RFC 9051, 6.4.9)."""
-        self._mails = {}
 
     # --- before the client's command
 
@@ -113,7 +102,7 @@ class Download:
 
     async def _resolve(self) -> bytes | None:
         """Which mails the set means now."""
-        self._mails = {}
+        self._mails, self._shifted = {}, False
         ours = _OURS | {b"MODSEQ"} if self._request.since else _OURS
 
         async def see(unit: Unit) -> None:
@@ -202,7 +191,7 @@ class Download:
         return found[0]
 
     def _uid_of(self, number: int) -> int | None:
-        mail = self._mails.get(number)
+        mail = None if self._shifted else self._mails.get(number)
         return mail.uid if mail is not None else None
 
     def _take(self, response: FetchResponse, item: Item) -> Spool | None:
@@ -304,8 +293,3 @@ def _parse(unit: Unit) -> FetchResponse | None:
 def _worst(verdicts: list[Verdict]) -> Verdict:
     """What is to be tried again is told before what is final."""
     return next((verdict for verdict in verdicts if verdict.fate is Fate.DEFER), verdicts[0])
-
-
-def _ranges(text: bytes) -> list[tuple[int, int]]:
-    pairs = [part.partition(b":") for part in text.split(b",") if part]
-    return [(int(first), int(last or first)) for first, _, last in pairs if first.isdigit()]

@@ -170,7 +170,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         write_policy(file, where, acls, engine=engine, gateway=gateway, top=top)
         hosted = ImapGateway(file, "IMAP4", "stdout")
         hosted.read()
-        listening = socket.socket()
+        listening = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )  # asyncio looks at it: no delay
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         await hosted.start([listening])

@@ -175,7 +175,7 @@ def test_an_answer_that_is_not_understood_is_told(text: bytes) -> None:
         parse_response(unit_of(text + b"\r\n"))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80).filter(lambda text: not {0, 10, 13} & set(text)))
 def test_noise_is_understood_or_not(text: bytes) -> None:
     """Nothing else is raised; what is understood comes out as it went in."""

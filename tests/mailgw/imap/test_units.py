@@ -45,7 +45,7 @@ def test_units_are_the_same_wherever_they_are_cut() -> None:
     assert read_all(UnitReader(BOUNDS, keep), *(STREAM[at : at + 1] for at in range(len(STREAM)))) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(1, 30), min_size=1))
 def test_what_is_taken_is_what_came(bodies: list[bytes], cuts: list[int]) -> None:
     """Any literals, any cuts: octets out are octets in."""
@@ -58,7 +58,7 @@ def test_what_is_taken_is_what_came(bodies: list[bytes], cuts: list[int]) -> Non
     assert units == [b"* 1 FETCH (BODY[] {%d}\r\n%s)\r\n" % (len(body), body) for body in bodies]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.binary(max_size=60)))
 def test_noise_ends_in_a_fault_or_in_itself(pieces: list[bytes]) -> None:
     """Whatever comes, nothing else is raised, and nothing is invented."""
