@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.fakes.ftp_server import FakeFtpServer
+from tests.fakes.loop_thread import LoopThread
 from tests.ftp import policies
 from tests.ftp.gateway import FtpGateway
 from tests.ftp.place import Place, Tls
@@ -135,6 +137,15 @@ def own_gateway(gateways: Gateways) -> Iterator[Callable[..., FtpGateway]]:
             return stack.enter_context(gateways.start(policy, *names, **arguments))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def fake_server(fakes: LoopThread) -> Iterator[FakeFtpServer]:
+    """The server itself; tests take an `upstream` of their own, which forgets the last test."""
+    server = FakeFtpServer()
+    fakes.run(server.start())
+    yield server
+    fakes.run(server.close())
 
 
 FRONTS: tuple[Tls, ...] = ("none", "starttls", "implicit")
