@@ -11,6 +11,7 @@ import signal
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import dkim
@@ -57,6 +58,8 @@ def run_variant(home: Path, name: str, engine: ClamdServer, postfix: PostfixServ
         "address: 127.0.0.1:3310", f"address: {engine.tcp}\n    canary: 500ms\n    timeout: {timeout}", 1
     )
     text = re.sub(r"listen: 127\.0\.0\.1:\d+", "listen: 127.0.0.1:0", text)
+    if name == "SMTP":  # where Postfix's smtpd_proxy_filter looks for it
+        text = re.sub(r"(  SMTP:.*\n    listen: 127\.0\.0\.1:)0", rf"\g<1>{postfix.filter_port}", text)
     text = text.replace("server: 127.0.0.1:25", f"server: 127.0.0.1:{postfix.port}").replace("enabled: false", "")
     for file in ("replaced-infected.txt", "replaced-unscanned.txt"):
         shutil.copy(ROOT / "examples/chapter" / file, home)
@@ -84,8 +87,13 @@ def replacing(
 
 
 def send(run: RunSmtp, mail: bytes) -> bytes:
-    """The final reply."""
-    with contextlib.closing(Wire(run.port)) as client:
+    """The gateway's final reply."""
+    return send_to(run.port, mail)
+
+
+def send_to(port: int, mail: bytes) -> bytes:
+    """The final reply of who listens there."""
+    with contextlib.closing(Wire(port)) as client:
         return client.mail(re.sub(rb"(?m)^\.", b"..", mail))
 
 
@@ -199,6 +207,26 @@ def test_a_dkim_signature_is_valid_behind_the_gateway(
     text = publish(dkim_key)
     assert dkim.verify(delivered, dnsfunc=lambda name, timeout=5: text)
     assert not dkim.verify(delivered.replace(b"dots", b"d0ts"), dnsfunc=lambda name, timeout=5: text)
+
+
+def test_before_postfixs_queue(discarding: RunSmtp, postfix: PostfixServer, engine: ClamdServer) -> None:
+    """As its smtpd_proxy_filter: clean mail is queued, a virus is not, and an engine that is down is 451 to Postfix's
+    own client."""
+    front = partial(send_to, postfix.front_port)
+    clean, infected = mixed(SIBLING, attach(b"front")), mixed(SIBLING, attach(EICAR))
+    before, had = postfix.held(), kept(discarding)
+    queue_id = queued(front(clean))
+    assert postfix.content(queue_id).endswith(lines(clean))
+    assert b"accepted, id " in front(infected)
+    assert postfix.held() - before == {queue_id}
+    assert [data.endswith(infected) for entry, data in kept(discarding).items() if entry not in had] == [True]
+    engine.signal(signal.SIGKILL)
+    try:
+        assert front(clean).startswith(b"451 4.7.1 not accepted: error, id ")
+        assert postfix.held() - before == {queue_id}
+    finally:
+        engine.start()
+    retry(discarding, clean)
 
 
 # --- 15.6
