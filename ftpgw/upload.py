@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 
 from ftpgw.data_channel import Channel
@@ -22,6 +23,7 @@ from inspection.spool import Spool
 from policy.decision import Reason
 from policy.verdict import Status
 
+_FORBIDDEN = re.compile(r"denied|permi|allowed|forbid", re.IGNORECASE)  # in the words of a 550
 _SLICE = 1024 * 1024
 _DRAIN = 64 * 1024 * 1024  # of a refused upload, bytes
 
@@ -90,10 +92,12 @@ class Upload(Transfer):
                 self._refuse("REST lies behind the end of what is there")
             await _copy(former, 0, start, body)
             self._start = start
-        elif not await self._is_new():
+        elif not await self._is_new(refusal):
             self._refuse("what is there cannot be fetched and checked together with this")
         elif self._offset:
             return refusal
+        else:
+            self._command = f"STOR {self.name}"  # where the server has hidden a file from us, this is not joined to it
         return None
 
     async def _fetch(self, keep: Callable[[bytes], object]) -> Reply | None:
@@ -110,20 +114,22 @@ class Upload(Transfer):
     async def _see_that_it_stayed(self) -> None:
         """What this was checked with is still there, nothing more and nothing less. Raises UpstreamError."""
         now = hashlib.sha256()
-        is_gone = await self._fetch(now.update) is not None
+        refusal = await self._fetch(now.update)
         if self._former is None:
-            stayed = is_gone and await self._is_new()
+            stayed = refusal is not None and await self._is_new(refusal)
         else:
-            stayed = not is_gone and now.hexdigest() == self._former.sha256
+            stayed = refusal is None and now.hexdigest() == self._former.sha256
         if not stayed:
             raise UpstreamError("what this is joined to was changed meanwhile")
 
-    async def _is_new(self) -> bool:
-        """True where nothing of that name is there: it has no size and cannot be renamed. A file that may only be
-        written would be read by nobody here, and then what is appended to it cannot be judged."""
-        if await self.upstream.ask_size(self.name) is not None:
+    async def _is_new(self, refusal: Reply) -> bool:
+        """True where nothing of that name is there: it cannot be fetched, has no size and no time, cannot be renamed,
+        and none of that because it is forbidden. A file that may only be written would be read by nobody here, and then
+        what is appended to it cannot be judged."""
+        if await self.upstream.ask_size(self.name) is not None or await self.upstream.ask_time(self.name) is not None:
             return False
-        return (await self.upstream.ask(f"RNFR {self.name}")).code == 550
+        renaming = await self.upstream.ask(f"RNFR {self.name}")
+        return renaming.code == 550 and not any(_FORBIDDEN.search(reply.message) for reply in (refusal, renaming))
 
     def _refuse(self, why: str) -> None:
         self.inspection = self.gateway.inspector.judge(self.choice, Status.UNKNOWN, why)

@@ -13,6 +13,7 @@ from tests.ftp.policies import policy, proxy
 from tests.ftp.wire import Wire
 from tests.http import samples
 from tests.real.ftp_server import FtpServer
+from tests.real.proftpd_server import ProftpdServer
 
 pytestmark = pytest.mark.vsftpd
 
@@ -74,6 +75,25 @@ def test_a_tail_is_still_laid_on(two: tuple[Wire, Wire], vsftpd: FtpServer) -> N
     one.ask("REST 2000")
     assert upload(one, "STOR continued", clean[2000:]).startswith("226")
     assert (vsftpd.root / "continued").read_bytes() == clean
+
+
+@pytest.mark.proftpd
+@pytest.mark.parametrize("limited", ["READ RNFR", "READ RNFR SIZE MDTM"])
+def test_a_directory_that_may_only_be_written(
+    gateway: Callable[..., FtpGateway], limited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody may see what is there, nothing is appended to it."""
+    lines = ProftpdServer._lines
+    monkeypatch.setattr(
+        ProftpdServer, "_lines", lambda self: [*lines(self), f"<Limit {limited}>", "DenyAll", "</Limit>"]
+    )
+    with ProftpdServer() as server, Wire(gateway(policy(proxy(server.port))).port) as wire:
+        wire.login(server.user, server.password)
+        assert upload(wire, "STOR half", HEAD).startswith("226")
+        assert wire.code("RNFR half") == 550
+        with wire.open_data():
+            assert wire.ask("APPE half").startswith("550")
+        assert (server.root / "half").read_bytes() == HEAD
 
 
 def test_the_type_is_that_of_the_whole(gateway: Callable[..., FtpGateway], vsftpd: FtpServer) -> None:
