@@ -49,6 +49,8 @@ async def visit_files(visit: Visit, login: Login | None) -> None:
             raise NotTried("it is transparent: only connections that were redirected to it lead anywhere")
         streams = await visit.connect()
         async with closing(streams[1]):
+            if visit.client is None:
+                raise NotTried("it listens on a Unix socket, where there is no way for data connections")
             if login is None:
                 raise NotTried(_ask_for_login(gateway))
             await _Session(visit, login, gateway, Dialogue(*streams)).run()

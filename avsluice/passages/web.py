@@ -48,9 +48,11 @@ async def visit_web(visit: Visit) -> None:
             return
         async with visit.bounded():
             await _fetch(visit, origin, "clean", CLEAN, 1)
+        # Half of what one client may have: others may come from here, too.
+        rounds = max(1, min(ROUNDS, visit.gateway.limits.per_client // 2))
         for what, body in (("EICAR", INFECTED), ("EICAR in a zip", ZIPPED)):
             async with visit.bounded():
-                await _fetch(visit, origin, what, body, ROUNDS)
+                await _fetch(visit, origin, what, body, rounds)
         async with visit.bounded():
             await _send(visit, origin)
 

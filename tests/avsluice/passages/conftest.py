@@ -27,6 +27,7 @@ OPEN = [{"name": "OPEN"}]
 DENY = [{"name": "VIRUS", "when": {"virus-status": ["found"]}, "action": "deny"}, {"name": "OK", "action": "accept"}]
 DISCARD = [{**DENY[0], "action": "discard"}, DENY[1]]
 ALL = [{"name": "ALL", "action": "accept"}]
+REPLACE = [{"name": "R", "when": {"virus-status": ["found"]}, "action": "replace", "replace": "replaced.txt"}, *ALL]
 
 
 @dataclass
@@ -72,6 +73,7 @@ def forget(stage: Stage) -> None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Everything started; `stage` is this, as new."""
     folder = tmp_path_factory.mktemp("passages")
+    (folder / "replaced.txt").write_text("{virus} was taken out")
     trustme.CA().issue_cert("gateway.example.org").private_key_and_cert_chain_pem.write_to_path(str(folder / "pem"))
     tls = {"certificate": str(folder / "pem"), "key": str(folder / "pem")}
     with LoopThread() as fakes:
@@ -85,6 +87,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.add("ftp-proxy", "GOOD", **ftp, **{"doc-acl": CHECKED})
         stage.add("ftp-proxy", "BAD", **ftp, **{"doc-acl": OPEN})
         stage.add("ftp-proxy", "TLS", **ftp, **{"doc-acl": CHECKED, "tls": {**tls, "mode": "starttls"}})
+        stage.add("ftp-proxy", "IMPLICIT", **ftp, **{"doc-acl": CHECKED, "tls": {**tls, "mode": "implicit"}})
+        named = {"user-at-host": True, "server-allow": [ftp["server"]]}
+        stage.add("ftp-proxy", "ANY", **named, **{"doc-acl": CHECKED})
+        stage.add("smtp-proxy", "REPLACE", **{**hop, "mail-acl": ALL, "doc-acl": REPLACE})
         stage.add("smtp-proxy", "GOOD", **hop, **{"mail-acl": DENY})
         stage.add("smtp-proxy", "DISCARD", **hop, **{"mail-acl": DISCARD})
         stage.add("smtp-proxy", "TLS", **hop, **{"mail-acl": DENY, "tls": {**tls, "mode": "implicit"}})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
 from avsluice.__main__ import main
+from scanners.specimens import EICAR
 from tests.avsluice.passages.conftest import CHECKED, DENY, Stage
 from tests.fakes.ftp_server import Conversation
 
@@ -50,6 +52,7 @@ def test_good_gateways_pass(stage: Stage, doctor):
         "http-proxy.GOOD",
         "ftp-proxy.GOOD",
         "ftp-proxy.TLS",
+        "ftp-proxy.IMPLICIT",
         "smtp-proxy.GOOD",
         "smtp-proxy.DISCARD",
         "smtp-proxy.TLS",
@@ -64,13 +67,29 @@ def test_good_gateways_pass(stage: Stage, doctor):
     }
     files = {"clean, uploaded": "delivered", "clean, downloaded": "delivered"}
     files |= {"EICAR, uploaded": "refused", "EICAR in a zip, uploaded": "refused"}
-    assert fates(told, "ftp-proxy.GOOD") == fates(told, "ftp-proxy.TLS") == files
-    assert (stage.ftp.stored, stage.ftp.commands("PASS ")) == ({}, [f"PASS {SECRET}\r\n".encode()] * 2)
+    assert [fates(told, f"ftp-proxy.{name}") for name in ("GOOD", "TLS", "IMPLICIT")] == [files] * 3
+    assert (stage.ftp.stored, stage.ftp.commands("PASS ")) == ({}, [f"PASS {SECRET}\r\n".encode()] * 3)
     mails = {"clean mail, mailed": "delivered", "EICAR, mailed": "refused", "EICAR in a zip, mailed": "refused"}
     assert fates(told, "smtp-proxy.GOOD") == fates(told, "smtp-proxy.TLS") == mails
     assert list(fates(told, "smtp-proxy.DISCARD").values()) == ["delivered", "discarded", "discarded"]
     assert [mail.recipients for mail in stage.hop.mails] == [[b"RCPT TO:<me@example.org>"]] * 3
     assert all(p["fate"] == p["expected"] for p in told["gateways"])
+
+
+def test_a_gateway_that_is_told_the_server(stage: Stage, doctor):
+    """USER name@host: the account's name says where to."""
+    status, told = doctor("--only", "ftp-proxy.ANY", "--ftp-login", f"me@127.0.0.1:{stage.ftp.port}")
+    assert (status, stage.ftp.commands("USER ")) == (0, [b"USER me\r\n"])
+    assert [p["fate"] for p in told["gateways"]] == ["delivered", "delivered", "refused", "refused"]
+
+
+def test_what_is_replaced_looks_delivered(stage: Stage, doctor):
+    """The sender cannot tell: no fault, and a warning to look into the mailbox. EICAR has not arrived."""
+    status, told = doctor(*only("smtp-proxy.REPLACE"))
+    assert (status, [p["expected"] for p in told["gateways"]]) == (0, ["delivered", "replaced", "replaced"])
+    assert [w for w in told["warnings"] if "look whether the mail" in w] == told["warnings"][-2:]
+    assert len(stage.hop.mails) == 3
+    assert not any(base64.b64encode(EICAR)[:60] in mail.wire for mail in stage.hop.mails)
 
 
 def test_gateways_that_do_not_check_are_told(stage: Stage, doctor):

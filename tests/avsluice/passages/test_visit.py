@@ -54,7 +54,7 @@ def peer() -> Iterator[Peer]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience for tests, and a password."""
-    monkeypatch.setattr(visit, "CALM", 0.1)
+    monkeypatch.setattr(visit, "CALM", 0.05)
     monkeypatch.setenv("AVSLUICE_PASSWORD", "x")
 
 
