@@ -59,13 +59,14 @@ class Download(Transfer):
     # --- before the first byte
 
     async def _learn(self) -> None:
-        """Size, and where something may leave early the version that is remembered then."""
+        """Size, and where something may leave early, which of one chunk nothing does, the version to remember then."""
         size = await self.upstream.ask_size(self.name)
         if size is not None:
             self.know(size=size)
         place = (str(self.session.destination), self.subject.facts.user, self.path)
         acl = self.choice.acl
-        if self.choice.waits_for_head or (acl and acl.interval):
+        fits = self._lines is None and size is not None and size <= (acl.chunk or 0 if acl else 0)
+        if self.choice.waits_for_head or (acl and acl.interval and not fits):
             time = await self.upstream.ask_time(self.name)
             self._key = (*place, None if size is None else str(size), time)
 

@@ -109,3 +109,15 @@ async def test_what_is_too_large_streams(stage: Stage) -> None:
         assert (await talk.reply()) == "226 that was it"
     assert b"REST 99990\r\n" in stage.upstream.lines
     assert (await stage.record())["status"] == "skipped"
+
+
+@pytest.mark.parametrize(("size", "asked"), [(10, 0), (11, 1)])
+async def test_the_version_of_what_cannot_trickle(stage: Stage, size: int, asked: int) -> None:
+    """A file of one chunk never leaves early, so nobody has to know its version."""
+    stage.upstream.files["file"] = bytes(size)
+    async with await stage.open(INTERVAL) as talk:
+        await talk.login()
+        reader, _writer = await talk.open_data()
+        await talk.ask("RETR file")
+        assert await reader.read() == bytes(size)
+    assert len(stage.upstream.commands("MDTM")) == asked
