@@ -207,3 +207,47 @@ def test_tiny_and_broken_bodies_keep_their_length(body: bytes, encoding: str) ->
 def test_a_blank_is_as_long() -> None:
     """Line ends stay."""
     assert blank(b"a\r\n\0\xffb\n") == b" \r\n   \n"
+
+
+_ENCODED = {
+    "base64": wrapped,
+    "quoted-printable": lambda data: encodestring(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n"),
+    "7bit": lambda data: data + b"\r\n",
+}
+_WORDS = st.lists(st.sampled_from([b"hello", b"world", b" ", b"\r\n", b"= ", b"a.b", b"-", b"."])).map(b"".join)
+_PARTS = st.lists(st.tuples(st.sampled_from(sorted(_ENCODED)), _WORDS, st.booleans()), min_size=1, max_size=5)
+
+
+def put_together(parts: list[tuple[str, bytes, bool]]) -> bytes:
+    """A mail of these parts: encoding, text, and whether there is a virus before it."""
+    mail = b'Subject: s\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b!b"\r\n\r\n'
+    for encoding, words, infected in parts:
+        body = _ENCODED[encoding]((EICAR + b"\r\n" if infected else b"") + b"text " + words)
+        kind = b"application/octet-stream" if infected else b"text/plain"
+        mail += b"--b!b\r\nContent-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding.encode()
+        mail += b"\r\n\r\n" + body.removesuffix(b"\r\n") + b"\r\n"
+    return mail + b"--b!b--\r\n"
+
+
+@settings(max_examples=80, deadline=5000, database=None, derandomize=True)
+@given(_PARTS)
+def test_of_a_mail_put_together_only_infected_parts_change(parts: list[tuple[str, bytes, bool]]) -> None:
+    """Afterwards no view shows the virus, the text stands where it was, siblings and sizes are as before."""
+    data = put_together(parts)
+    with reading(data) as mail:
+        assert len(mail.leaves) == len(parts)
+        covers = [
+            cover_document(leaf, "removed: virus")
+            for leaf, (_, _, infected) in zip(mail.leaves, parts, strict=True)
+            if infected
+        ]
+        masked = b"".join(mask_mail(MemoryBody(data), covers))
+        assert line_ends(masked) == line_ends(data)
+        assert not is_found(MemoryBody(masked))
+        with reading(masked) as again:
+            assert not finds(again)
+            assert again.ambiguities == ()
+            for before, after, (_, _, infected) in zip(mail.leaves, again.leaves, parts, strict=True):
+                old, new = (leaf.views[0].body.read(0, leaf.size) for leaf in (before, after))
+                assert len(old) == len(new)
+                assert squeeze(new).startswith("removed:virus") if infected else new == old
