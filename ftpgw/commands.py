@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from ftpgw import data_commands, login, tls_commands
 from ftpgw.command_table import LOG_IN, Rule, Way, filter_features, full_verb, judge_line
+from ftpgw.destination import NotAllowed
 from ftpgw.failures import UpstreamError
 from ftpgw.session import Session
 from ftpgw.turns import TURNS
@@ -172,7 +173,10 @@ async def _reach_early(session: Session) -> bool | None:
     plain = session.host.section.tls.mode != "none" and not session.secured
     if proxy.user_at_host or plain or session.gateway.waits_for_server:
         return None
-    return await login.reach(session, "")
+    try:
+        return await login.reach(session, "")
+    except NotAllowed:
+        return None  # USER will be told
 
 
 async def _features(session: Session, _command: Command) -> bool:

@@ -33,11 +33,12 @@ async def test_who_answers(stage: Stage, line: str, before: str, behind: str) ->
         assert await talk.ask(line) == behind
 
 
-async def test_nobody_can_be_asked_yet(stage: Stage) -> None:
-    """Where USER is to name the server, the gateway answers what needs none."""
-    async with await stage.open(more="user-at-host: true\n", server=False) as talk:
-        answers = [(await talk.ask(line))[:3] for line in ("NOOP", "HELP", "FEAT", "SYST", "SITE HELP")]
-    assert answers == ["200", "214", "211", "530", "530"]
+@pytest.mark.parametrize("way", ["user-at-host: true", "transparent: true\npassive-ports: 40000-40100"])
+async def test_nobody_can_be_asked_yet(stage: Stage, way: str) -> None:
+    """Where USER is to name the server, or none was dialled, the gateway answers what needs none."""
+    async with await stage.open(more=f"{way}\n", server=False) as talk:
+        answers = [(await talk.ask(line))[:3] for line in ("NOOP", "HELP", "FEAT", "SYST", "SITE HELP", "USER me")]
+    assert answers == ["200", "214", "211", "530", "530", "530"]
     assert stage.upstream.sessions == 0
 
 
