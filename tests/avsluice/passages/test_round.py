@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import trustme
 
 from avsluice.__main__ import main
 from scanners.specimens import EICAR
@@ -173,6 +174,18 @@ def test_a_server_that_repeats_the_password(stage: Stage, doctor):
     stage.ftp.scripts["PASS"] = _repeat
     _, told = doctor(*only("ftp-proxy.GOOD"))
     assert told["gateways"][0]["said"] == "the login failed: 530 ... is wrong"
+
+
+def test_another_certificate_than_the_policy_s(stage: Stage, doctor):
+    """Whoever shows it is no gateway of this policy: no password goes there."""
+    other = stage.folder / "other.pem"
+    trustme.CA().issue_cert("gateway.example.org").private_key_and_cert_chain_pem.write_to_path(str(other))
+    tls = {"certificate": str(other), "key": str(other), "mode": "starttls"}
+    stage.write("tls.yaml", {"ftp-proxy": {"TLS": {**stage.sections["ftp-proxy"]["TLS"], "tls": tls}}})
+    status, told = doctor("--ftp-login", "me", file="tls.yaml")
+    (row,) = told["gateways"]
+    assert (status, row["fate"], "CERTIFICATE_VERIFY_FAILED" in row["said"]) == (1, "failed", True)
+    assert stage.ftp.commands("PASS ") == []
 
 
 def test_a_file_that_stays_is_named(stage: Stage, doctor):
