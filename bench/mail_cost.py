@@ -14,6 +14,8 @@ import contextlib
 import os
 import platform
 import re
+import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,9 +128,14 @@ def tabulate(part: str, figures: dict[str, Figures], peers: dict[str, Peer]) -> 
                 bar = f"{least:g}: {'reached' if value >= least else 'MISSED'}"
         noise = (max(found.rates) - min(found.rates)) / median(found.rates)
         cells = [f"{median(found.rates):.0f}", f"{noise:.0%}", f"{median(found.waits):.1f}"]
-        cells += [f"{median(found.own):.2f}", f"{median(found.clamd):.2f}", ratio, bar]
+        cells += [_cost(median(found.own)), f"{median(found.clamd):.2f}", ratio, bar]
         lines.append(f"| {who} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _cost(own: float) -> str:
+    """Processes that have ended take their time along, as Postfix's do: what is less than nothing says nothing."""
+    return f"{own:.2f}" if own > 0 else "?"
 
 
 def measure_memory(peer: Peer, megabytes: int = 50) -> list[str]:
@@ -192,6 +199,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended all the same
     names = [name for name in asked.gateways.split(",") if installed(name)]
     page = run_all(asked.parts.split(","), names, asked.rounds, asked.seconds)
     print(page)
