@@ -155,8 +155,6 @@ def test_logins_of_every_kind(dovecot: DovecotPop3, gateway: RunPop3) -> None:
     plain = b64encode(b"\0" + user + b"\0" + PASSWORD.encode())
     client = Wire(gateway.port)
     assert client.ask(b"AUTH PLAIN") == b"+ \r\n"
-    assert client.ask(b"*").startswith(b"-ERR")
-    assert client.ask(b"AUTH PLAIN") == b"+ \r\n"
     assert client.ask(plain).startswith(b"+OK")
     assert client.ask(b"STAT").startswith(b"+OK 1 ")
     client = Wire(gateway.port)
@@ -166,14 +164,17 @@ def test_logins_of_every_kind(dovecot: DovecotPop3, gateway: RunPop3) -> None:
     assert client.ask(b64encode(user)).startswith(b"+ ")
     assert client.ask(b64encode(PASSWORD.encode())).startswith(b"+OK")
     client = Wire(gateway.port)
-    assert client.ask(b"USER " + user).startswith(b"+OK")
-    assert client.ask(b"PASS wrong").startswith(b"-ERR [AUTH]")
-    client = Wire(gateway.port)
     challenge = client.ask(b"AUTH CRAM-MD5")
     digest = hmac.new(PASSWORD.encode(), b64decode(challenge[2:]), "md5").hexdigest().encode()
     assert client.ask(b64encode(user + b" " + digest)).startswith(b"+OK")
     client.fetch(b"RETR 1")
     assert last_record(gateway, user.decode())["status"] == "free"
+    # Last, for Dovecot makes who fails wait.
+    client = Wire(gateway.port)
+    assert client.ask(b"AUTH PLAIN") == b"+ \r\n"
+    assert client.ask(b"*").startswith(b"-ERR")
+    assert client.ask(b"USER " + user).startswith(b"+OK")
+    assert client.ask(b"PASS wrong").startswith(b"-ERR [AUTH]")
 
 
 def test_capabilities_are_dovecots_without_what_is_ours(dovecot: DovecotPop3, gateway: RunPop3) -> None:

@@ -233,34 +233,41 @@ async def test_challenges_and_their_answers_pass(start: Start, server: Pop3Serve
     assert record["user"] == "ann"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *(b"XTND XMIT", b"UTF8", b"LANG en", b"LAST", b"RPOP x", b"AUTH", b"AUTH GSSAPI", b"AUTH PLAIN a b", b""),
-        *(b"RETR 1", b"STAT", b"DELE 1", b"STLS", b"APOP x", b"US\0ER x", b"\xff\xfe", b"A" * 600, b"PASS a\0b"),
+_REFUSED = [
+    *(b"XTND XMIT", b"UTF8", b"LANG en", b"LAST", b"RPOP x", b"AUTH", b"AUTH GSSAPI", b"AUTH PLAIN a b", b"", b"STLS"),
+    *(
+        b"RETR 1",
+        b"STAT",
+        b"APOP x",
+        b"US\0ER x",
+        b"\xff\xfe",
+        b"A" * 600,
+        b"PASS a\0b",
         b"USER a\rDELE 1",
-    ],
-)
-async def test_what_is_not_vouched_for_is_not_relayed(start: Start, server: Pop3Server, line: bytes) -> None:
+        b"AUTH PLAIN !",
+    ),
+]
+
+
+async def test_what_is_not_vouched_for_is_not_relayed(start: Start, server: Pop3Server) -> None:
     """Not known, not now, not well-formed: the server hears nothing of it."""
     scene = await start(server)
     client = await scene.client()
     await client.line()
-    assert (await client.ask(line)).startswith(b"-ERR ")
+    for line in _REFUSED:
+        assert (await client.ask(line)).startswith(b"-ERR "), line
     assert server.lines == []
     assert await client.ask(b"QUIT") == b"+OK\r\n"
 
 
-@pytest.mark.parametrize(
-    "line", [b"RETR", b"RETR 0", b"RETR -1", b"RETR 1 2", b"TOP 1", b"TOP 1 -1", b"LIST x", b"STAT 1"]
-)
-async def test_numbers_are_numbers(start: Start, server: Pop3Server, line: bytes) -> None:
+async def test_numbers_are_numbers(start: Start, server: Pop3Server) -> None:
     """What is no message is not asked for."""
     scene = await start(server)
     client = await scene.client()
     await client.login()
     known = len(server.lines)
-    assert (await client.ask(line)).startswith(b"-ERR syntax: ")
+    for line in (b"RETR", b"RETR 0", b"RETR -1", b"RETR 1 2", b"TOP 1", b"TOP 1 -1", b"LIST x", b"STAT 1"):
+        assert (await client.ask(line)).startswith(b"-ERR syntax: ")
     assert len(server.lines) == known
 
 
