@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from avsluice.passages.files import Login, visit_files
 from avsluice.passages.mails import Addresses, visit_mails
 from avsluice.passages.passage import Fate, Passage
-from avsluice.passages.visit import NotTried, Visit
+from avsluice.passages.visit import NotTried, Visit, close
 from avsluice.passages.web import visit_web
 from policy.model import FtpProxy, HttpProxy, Policy, SmtpProxy
 
@@ -49,6 +49,7 @@ async def _visit(visit: Visit, means: Means) -> None:
             await visit_mails(visit, means.addresses)
         case _:
             async with visit.bounded():
+                await close((await visit.connect())[1])
                 raise NotTried("a mail would have to lie in a mailbox behind it: send one there and fetch it")
 
 

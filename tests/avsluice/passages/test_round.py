@@ -198,7 +198,8 @@ def test_a_file_that_stays_is_named(stage: Stage, doctor):
 
 def test_what_cannot_be_tried_says_why(stage: Stage, doctor):
     """No account, no address, not built, nobody there: a row each, and no fault."""
-    mailbox = {"server": "127.0.0.1:1", "listen": "127.0.0.1:1", "mail-acl": DENY, "doc-acl": DENY}
+    there = {"listen": stage.sections["smtp-proxy"]["GOOD"]["listen"]}  # anybody who accepts
+    mailbox = {"server": "127.0.0.1:1", **there, "mail-acl": DENY, "doc-acl": DENY}
     sections = {
         "http-proxy": {
             "NOWHERE": {"doc-acl": CHECKED},
