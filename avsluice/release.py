@@ -148,15 +148,15 @@ class Release:
             proxy=str(known.get("proxy") or ""),
             session="",
             id=kept.id,
-            client=known.get("client"),
+            client=_text(known.get("client")),
             server=server,
             user=_who(),
-            object=known.get("message_id") or known.get("filename"),
-            content_type=known.get("content_type"),
+            object=_text(known.get("message_id") or known.get("filename")),
+            content_type=_text(known.get("content_type")),
             size=kept.entry.size,
-            sha256=known.get("sha256"),
+            sha256=_text(known.get("sha256")),
             status=Status(status) if status in set(Status) else None,
-            virus=known.get("virus"),
+            virus=_text(known.get("virus")),
             action="release",
             quarantine=kept.id,
             ms=ms,
@@ -176,6 +176,11 @@ def _send_to_first(servers: Sequence[Server], envelope: Envelope, mail: bytes) -
 
 def _same_host(listen: str, host: str) -> bool:
     return listen == host or (listen in ("0.0.0.0", "::", "127.0.0.1", "::1") and is_local(host))  # noqa: S104 - compared
+
+
+def _text(value: object) -> str | None:
+    """What a metadata file holds may be anything; a record that cannot be written would be lost."""
+    return None if value is None else str(value)
 
 
 def _who() -> str:

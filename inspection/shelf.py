@@ -169,6 +169,8 @@ class Shelf:
             text = os.stat(f"{entry}.json", dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None  # removed by another process
+        if not (stat.S_ISREG(data.st_mode) and stat.S_ISREG(text.st_mode)):
+            return None  # nobody's entry: what cannot be removed like one would keep all others from expiring
         return Place(entry, data.st_size + text.st_size, text.st_mtime)
 
     def _read(self, descriptor: int, entry: str) -> Entry | None:

@@ -101,6 +101,15 @@ def test_every_release_is_audited(stock: Stock):
     assert len(os.listdir(stock.directory / "kept-mail")) == 2
 
 
+def test_odd_metadata_is_audited_too(stock: Stock):
+    """A release of an entry whose metadata holds what it should not leaves its record like any other."""
+    odd = {"client": ["192.0.2.7"], "virus": {"a": 1}, "content_type": 7, "filename": {"b": [2]}, "status": ["found"]}
+    entry = stock.keep_file(**odd)
+    assert release(stock, entry, "--output", str(stock.directory / "odd")) == 0
+    record = json.loads(stock.audit())
+    assert (record["quarantine"], record["action"], record["content_type"]) == (entry, "release", "7")
+
+
 def test_other_recipients_and_sender(stock: Stock, inbox: Inbox):
     """--to and --from replace the envelope; --delete removes the entry that everybody has got."""
     mail = stock.keep_mail()

@@ -46,6 +46,17 @@ def test_an_entry_is_two_private_files(shelf):
     assert {os.stat(shelf.directory / name).st_mode & 0o777 for name in names(shelf)} == {0o600}
 
 
+@pytest.mark.parametrize("kind", ["data", "json"])
+def test_what_is_no_file_takes_no_place(shelf, kind):
+    """A directory with an entry's name does not count, so it cannot keep real entries from being removed in turn."""
+    real, odd = new_id(), new_id()
+    shelf.store(real, BODY, b"{}", never)
+    for other in ("data", "json"):
+        path = shelf.directory / f"{odd}.{other}"
+        path.mkdir() if other == kind else path.write_bytes(b"{}")
+    assert [place.id for place in shelf.places()] == [real]
+
+
 def test_everything_is_synced_before_store_returns(shelf, monkeypatch):
     """Both files are synced before they get their names, and the directory after the last of them."""
     seen = []
