@@ -176,14 +176,11 @@ class Upload(Transfer):
             raise ClientGone(str(error)) from error
         self.received += len(data)
         if not data:
-            await self._look_for_client()
+            # A client that died closes both its connections: then that is no file's end.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._demand_client()
         return data
-
-    async def _look_for_client(self) -> None:
-        """A client that died closes both its connections: then that is no file's end. Raises ClientGone."""
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        self._demand_client()
 
     def _demand_client(self) -> None:
         """Raises ClientGone where nobody waits for the outcome any more."""
@@ -239,6 +236,22 @@ class Upload(Transfer):
         if (refusal := await self._open_server()) is not None:
             self.stop(Reason.UPSTREAM, f"the server refused it: {refusal}")
             return refusal
+        sending = self._loop.create_task(self._send_and_confirm(body))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            if self.session.is_gone and not self._recorded:
+                # It had sent all, and nobody says ABOR any more: a half file would serve nobody.
+                await asyncio.wait([sending])
+                if not sending.cancelled() and sending.exception() is None:
+                    self.end()
+            raise
+        finally:
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+
+    async def _send_and_confirm(self, body: Spool) -> Reply:
         await self._send_spool(body)
         return await self.confirm()
 

@@ -110,7 +110,7 @@ async def test_what_is_too_large_is_not_held_in_memory(stage: Stage, monkeypatch
 @pytest.mark.parametrize("lines", [("REST 10", "STOR none"), ("APPE none",)])
 async def test_continuing_what_is_not_there(stage: Stage, lines: tuple[str, ...]) -> None:
     """REST and STOR of a file that is not there is refused in the server's words; APPE makes it."""
-    stage.upstream.scripts["RNFR"] = refuse
+    stage.upstream.scripts["RNFR"] = stage.upstream.scripts["MDTM"] = refuse
     async with await stage.open() as talk:
         await talk.login()
         _reader, writer = await talk.open_data()
@@ -183,3 +183,38 @@ async def test_commands_wait_for_the_upload(stage: Stage) -> None:
         talk.send("PWD")
         async with asyncio.timeout(5):
             assert [(await talk.reply())[:3] for _ in range(3)] == ["226", "200", "257"]
+
+
+@pytest.mark.parametrize("way", ["gone", "ABOR"])
+async def test_a_client_that_leaves_while_its_upload_is_stored(stage: Stage, way: str) -> None:
+    """What has passed and begun to reach the server is stored whole though its client is gone; ABOR breaks it off."""
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    async def slowly(session: Conversation, name: str) -> None:
+        session.say("150 go on")
+        reader, _writer = await session.data()
+        begun.set()
+        await left.wait()
+        try:
+            stage.upstream.stored[name] = await reader.read()
+        except ConnectionResetError:
+            session.say("426 broken off")
+            return
+        session.say("226 got it")
+
+    stage.upstream.scripts["STOR"] = slowly
+    data = samples.clean("leaves", 20_000_000)
+    async with await stage.open(max_checked_size="30000000") as talk:
+        await talk.login()
+        await send(talk, "STOR up", data)
+        await begun.wait()
+        if way == "ABOR":
+            assert (await talk.ask("ABOR"))[:3] == "426"
+        else:
+            talk.writer.close()
+            await stage.until(lambda: next(iter(stage.hosted._sessions)).is_gone)
+        left.set()
+        await stage.until(stage.lines)
+    assert (stage.upstream.stored == {"up": data}) is (way == "gone")
+    record = await stage.record()
+    assert (record["action"], record["reason"]) == (("accept", None) if way == "gone" else ("deny", "client-gone"))
