@@ -25,6 +25,7 @@ from tests.real.ports import free_port
 from tests.smtp.conftest import VARIANT_1, RunSmtp, write_policy
 from tests.smtp.load import FULL, Load, read_name
 
+pytestmark = pytest.mark.timeout(700 if FULL else 120)
 SEED = 7
 FILLER = b"0123456789abcde\r\n" * 4000
 
