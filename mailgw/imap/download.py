@@ -1,7 +1,8 @@
 """A FETCH that asks for contents: every mail of its set is checked before the server hears the client's own command.
 
 Rules of this file: questions of ours are of the client's kind, by number or by UID, for by number the server may tell
-of no mail that has gone; \\Seen is for the client's command to set; contents without a verdict never leave.
+of no mail that has gone; \\Seen is for the client's command to set; contents without a verdict never leave; who asks by
+BINARY gets what the server decodes, which is checked besides: NUL is there, which BODY cannot show.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _OURS = frozenset({b"UID", b"RFC822.SIZE"})
 _GONE = re.compile(rb"\* (?:\d+ EXPUNGE|VANISHED [0-9:,]+)\r", re.IGNORECASE)
 _MORE = re.compile(rb"\* \d+ EXISTS\r", re.IGNORECASE)
 NOT_CHECKED = Verdict(Fate.DEFER, text="could not be checked now, try again later")
+_NO_BINARY = Verdict(Fate.DENY, text="the server cannot decode this mail as a whole for BINARY, ask by BODY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,12 @@ class Download:
                 if self._recall(mail):
                     continue
                 await slots.acquire()
-                spool = await self._fetch(number, mail)
-                if spool is None:
+                spools = await self._fetch_all(number, mail)
+                if not spools:
+                    self._verdicts[mail.uid] = NOT_CHECKED
                     slots.release()
                     continue
-                tasks.append(loop.create_task(self._check(mail, spool, slots)))
+                tasks.append(loop.create_task(self._check(mail, spools, slots)))
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -149,7 +152,7 @@ class Download:
         account = self._judge.account
         who = (account.server, account.proven or account.session)
         where = (self._mailbox.name, self._mailbox.validity or account.session)
-        return (*who, *where, mail.uid, mail.size, account.download)
+        return (*who, *where, mail.uid, mail.size, account.download, self._request.binary)
 
     def _recall(self, mail: _Mail) -> bool:
         if mail.uid in self._verdicts:
@@ -160,13 +163,27 @@ class Download:
             self._verdicts[mail.uid] = verdict
         return verdict is not None
 
-    async def _fetch(self, number: int, mail: _Mail) -> Spool | None:
+    async def _fetch_all(self, number: int, mail: _Mail) -> list[Spool]:
+        """The whole mail, and as BINARY shows it where that is asked for and can be had; nothing where it cannot."""
+        spools: list[Spool] = []
+        try:
+            for item in (b"BODY.PEEK[]", b"BINARY.PEEK[]")[: 1 + self._request.binary]:
+                spool = await self._fetch(number, mail, item)
+                if spool is None:
+                    break
+                spools.append(spool)
+        except BaseException:
+            _close(spools)
+            raise
+        return spools
+
+    async def _fetch(self, number: int, mail: _Mail, asked: bytes) -> Spool | None:
         """The whole mail; None where there is none any more, or no room for it."""
         found: list[Spool] = []
 
         async def see(unit: Unit) -> None:
             response = _parse(unit)
-            wholes = [item for item in response.bodies if item.is_whole] if response is not None else []
+            wholes = [i for i in response.bodies if i.is_whole or i.is_whole_binary] if response is not None else []
             mine = response is not None and (response.uid or self._uid_of(response.number)) == mail.uid
             if response is None or not wholes or not mine or found:
                 await self._relay.pass_on(unit)
@@ -178,15 +195,12 @@ class Download:
 
         wanted = b"%d" % (mail.uid if self._request.uid else number)
         try:
-            line = await self._relay.server.ask(self._ask(wanted, b"UID BODY.PEEK[]"), see)
+            line = await self._relay.server.ask(self._ask(wanted, b"UID " + asked), see)
         except BaseException:
-            for spool in found:
-                spool.close()
+            _close(found)
             raise
         if not found or not line.upper().startswith(b"OK"):
-            self._verdicts[mail.uid] = NOT_CHECKED
-            for spool in found:
-                spool.close()
+            _close(found)
             return None
         return found[0]
 
@@ -214,20 +228,30 @@ class Download:
         spool.finish()
         return spool
 
-    async def _check(self, mail: _Mail, spool: Spool, slots: asyncio.Semaphore) -> None:
-        held = False
+    async def _check(self, mail: _Mail, spools: list[Spool], slots: asyncio.Semaphore) -> None:
+        held = None
         try:
-            verdict = await self._judge.judge(spool, "download")
+            verdict = await self._judge.judge(spools[0], "download")
+            if self._request.binary and verdict.fate is Fate.PASS:
+                verdict = await self._check_decoded(verdict, spools[1]) if len(spools) > 1 else _NO_BINARY
             self._verdicts[mail.uid] = verdict
             if verdict.mail is not None:
+                held = spools[0]
                 self._shelf.put(self._key(mail), self._memory.generation, verdict)
-                held = True
             elif verdict.fate is not Fate.DEFER:
                 self._memory.remember(self._key(mail), verdict)
         finally:
-            if not held:
-                spool.close()
+            _close([spool for spool in spools if spool is not held])
             slots.release()
+
+    async def _check_decoded(self, verdict: Verdict, decoded: Spool) -> Verdict:
+        """A mail that passes by BODY passes by BINARY where that form does, too. A covered one's pieces are compared
+        with what was covered anyway."""
+        further = await self._judge.judge(decoded, "download")
+        if further.mail is not None:
+            further.mail.form.close()
+            return Verdict(Fate.DENY, verdict.sha256, further.text)
+        return verdict if further.fate is Fate.PASS else further
 
     # --- the server's answers to the client's command
 
@@ -281,6 +305,11 @@ class _Gathered:
         """Give the room back."""
         if isinstance(self.value, Spool):
             self.value.close()
+
+
+def _close(spools: list[Spool]) -> None:
+    for spool in spools:
+        spool.close()
 
 
 def _parse(unit: Unit) -> FetchResponse | None:

@@ -72,12 +72,14 @@ class Octets:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """`since` is a CHANGEDSINCE that the set is narrowed by, or "". `bodies`: contents are asked for."""
+    """`since` is a CHANGEDSINCE that the set is narrowed by, or "". `bodies`: contents are asked for; `binary`: by
+    BINARY."""
 
     uid: bool
     set: bytes
     since: bytes
     bodies: bool
+    binary: bool
 
 
 def parse_request(command: Command) -> FetchRequest:
@@ -89,9 +91,10 @@ def parse_request(command: Command) -> FetchRequest:
     modifiers = _MODIFIERS.search(rest)
     if modifiers is not None:
         rest = rest[: modifiers.start()]
-    bodies = any([_asks_body(item, command.tag) for item in _split_items(rest, command.tag)])
+    bodies = [item for item in _split_items(rest, command.tag) if _asks_body(item, command.tag)]
     since = modifiers["since"] if modifiers is not None else b""
-    return FetchRequest(command.verb == "UID FETCH", found["set"], since, bodies)
+    binary = any((item["sectioned"] or b"").upper().startswith(b"BINARY") for item in bodies)
+    return FetchRequest(command.verb == "UID FETCH", found["set"], since, bool(bodies), binary)
 
 
 def _split_items(text: bytes, tag: bytes) -> Iterator[re.Match[bytes]]:
@@ -149,6 +152,11 @@ class Item:
         if self.section is None:
             return self.name in _WHOLE
         return self.name != b"BINARY.SIZE" and not _HEADER_SECTION.fullmatch(self.section)
+
+    @property
+    def is_whole_binary(self) -> bool:
+        """Whether its value is the mail with its parts decoded in place."""
+        return self.origin is None and self.name == b"BINARY" and self.section == b""
 
     @property
     def is_whole(self) -> bool:

@@ -70,15 +70,21 @@ class MaskedMail:
             yield (self._parts[0].body if self._parts else size), size
         elif section.endswith(".TEXT"):
             for part in self._find(section.removesuffix(".TEXT")):
-                yield from ((child.body, part.end) for child in part.children if part.is_message)
+                yield from ((child.body, _outer_end(part)) for child in part.children if part.is_message)
         else:
             for part in self._find(section):
-                yield part.body, part.end
+                yield part.body, _outer_end(part)
 
     def _find(self, number: str) -> Iterator[Part]:
         for part in self._parts:
             if part.number == number or (part.is_leaf and part.label == number):
                 yield part
+        root = self._parts[0] if self._parts else None
+        if root is not None and root.is_message:  # a mail that is a message: that is part 1, what it holds 1.1 and on
+            if number == "1":
+                yield root
+            elif number.startswith("1."):
+                yield from (part for part in self._parts[1:] if part.number == number[2:])
 
     def _equals(self, at: int, value: Value) -> bool:
         for offset in range(0, value.size, _PIECE):
@@ -96,6 +102,11 @@ class MaskedMail:
                 yield from _pad(_cut(decode(_body(self.form, part)), origin, value.size), value.size)
                 return
         yield from _blank(value)
+
+
+def _outer_end(part: Part) -> int:
+    """Of a container some servers count the line end before the boundary behind it."""
+    return part.end if part.is_leaf else part.end + 2
 
 
 type _Decode = Callable[[Iterable[bytes]], Iterator[bytes]]

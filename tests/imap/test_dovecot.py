@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import lzma
 import re
 from collections.abc import Callable, Iterator
 
@@ -54,6 +55,21 @@ def test_seen_is_set_by_the_client_s_own_command(gateway: RunImap, connect: Conn
     units = client.good(b"FETCH 2 BODY[]")
     assert b"\\Seen" in b"".join(units)
     assert b"\\Seen" in client.good(b"FETCH 2 FLAGS")[0]
+
+
+def test_what_only_binary_shows_is_checked(dovecot: int, denying: RunImap, connect: Connect, box: bytes) -> None:
+    """NUL comes as another octet by BODY, so that an archive is broken there; by BINARY it is whole, and is refused."""
+    direct, client = connect(dovecot), connect(denying.port)
+    archive = lzma.compress(EICAR + b" " * 2000)
+    head = b"MIME-Version: 1.0\r\nContent-Type: application/x-xz\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    assert b" OK " in direct.append(box, head + archive, plus=b"+")  # not ~{n}: Dovecot would make it base64
+    for one in (direct, client):
+        one.good(b"SELECT " + box)
+    assert archive in b"".join(direct.good(b"FETCH 4 BINARY.PEEK[1]"))
+    assert archive not in b"".join(direct.good(b"FETCH 4 BODY.PEEK[1]"))
+    client.good(b"FETCH 4 BODY.PEEK[1]")
+    for item in (b"BINARY.PEEK[1]", b"BINARY[1]<0.20>", b"BINARY[]"):
+        assert re.search(rb" NO not accepted: found .* id \w+", client.ask(b"FETCH 4 " + item)[1])
 
 
 def test_a_denied_mail_is_left_out_of_several(denying: RunImap, connect: Connect, box: bytes) -> None:
