@@ -309,7 +309,7 @@ async def test_session_acl_is_asked_first(start: Start, server: ImapServer) -> N
 
 async def test_who_says_nothing_before_a_login_is_let_go(start: Start, server: ImapServer) -> None:
     """`idle` until then, `header` for a line that was begun; behind the login half an hour at the least."""
-    scene = await start(server, gateway="limits: {idle: 100ms, header: 100ms}\n")
+    scene = await start(server, gateway="limits: {idle: 500ms, header: 500ms}\n")
     assert (await (await scene.client()).rest()).endswith(b"* BYE timeout exceeded\r\n")
     client = await scene.reader()
     client.send(b"a NOO")
