@@ -129,7 +129,7 @@ class Download:
 
     async def _check_missing(self) -> None:
         slots = asyncio.Semaphore(_AT_ONCE)
-        tasks: list[asyncio.Task[None]] = []
+        tasks: dict[asyncio.Task[None], list[Spool]] = {}
         loop = asyncio.get_running_loop()
         try:
             for number, mail in list(self._mails.items()):
@@ -141,12 +141,15 @@ class Download:
                     self._verdicts[mail.uid] = NOT_CHECKED
                     slots.release()
                     continue
-                tasks.append(loop.create_task(self._check(mail, spools, slots)))
+                tasks[loop.create_task(self._check(mail, spools, slots))] = spools
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for task, spools in tasks.items():
+                if task.cancelled():  # perhaps before its first step
+                    _close(spools)
 
     def _key(self, mail: _Mail) -> Hashable:
         account = self._judge.account

@@ -208,6 +208,28 @@ async def test_a_check_ends_when_its_client_leaves(
     await wait_until(lambda: server.open == 0)
 
 
+async def test_a_check_that_never_began_leaves_nothing(
+    start: Start, server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes between a mail's arrival and its check."""
+    begun = 0
+
+    async def inspect(*args, **options):
+        nonlocal begun
+        begun += 1
+
+    monkeypatch.setattr(judge, "inspect_mail", inspect)
+    scene = await start(server)
+    client = await scene.reader()
+    sizes = b"".join(b"* %d FETCH (UID %d0 RFC822.SIZE 3)\r\n" % (n, n) for n in (1, 2))
+    whole = b"* 1 FETCH (UID 10 BODY[] {3}\r\nabc)\r\nTAG OK\r\n"
+    server.answers[b"FETCH"] = [sizes + b"TAG OK\r\n", whole + b"nonsense OK\r\n"]
+    client.send(b"a FETCH 1:2 BODY[]\r\n")
+    assert (await client.rest()).endswith(b"* BYE the mail server cannot be reached, try again later\r\n")
+    await scene.settled()
+    assert begun <= 1
+
+
 async def test_a_mail_larger_than_the_spool_is_left_out(start: Start, server: ImapServer) -> None:
     """It can be asked for, its neighbours come, its octets are dropped as they come."""
     server.mails[2] = b"Subject: x\r\n\r\n" + b"x" * 200_000
