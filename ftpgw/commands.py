@@ -45,7 +45,8 @@ async def answer(session: Session, command: Command) -> bool:
         logger.exception("ftp: a command of session %s failed", session.id)
         session.reply(make_reply(421, "Something went wrong here, goodbye."))
     finally:
-        session.readable.set()
+        if command.verb == "AUTH":
+            session.readable.set()
         await session.flush()
         session.done()  # only now: who reads no replies is read no further
     return False

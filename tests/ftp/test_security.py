@@ -195,6 +195,21 @@ def test_lines_behind_auth_are_not_executed(gateway: Gateway, vsftpd: FtpServer,
     assert not (vsftpd.root / "injected").exists()
 
 
+@pytest.mark.parametrize("before", [b"", b"FEAT\r\n", b"NOOP\r\n" * 20, b"AUTH X\r\n"])
+def test_what_stands_before_auth_opens_no_way_behind_it(
+    gateway: Gateway, vsftpd: FtpServer, certificates: Certificates, before: bytes
+) -> None:
+    """However many commands come before AUTH, TLS does not begin where a plain line came behind it."""
+    running = gateway(policy(proxy(vsftpd.port, more=client_tls("starttls", certificates.pem))))
+    with Wire(running.port) as session:
+        session.send(before + b"AUTH TLS\r\nUSER anonymous\r\n")
+        answers = []
+        while answer := session.reply():
+            answers.append(answer[:3])
+    assert len(answers) == before.count(b"\n")
+    assert "234" not in answers
+
+
 def test_no_login_in_plain_where_tls_is_asked_for(
     gateway: Gateway, vsftpd: FtpServer, certificates: Certificates
 ) -> None:
