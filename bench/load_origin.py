@@ -14,7 +14,8 @@ from scanners.specimens import EICAR
 PIECE = 1 << 20
 STEPS = 100  # in which a paced body comes
 
-_BLOCK = bytes(PIECE)  # what clamd has the least work with: the gateways are measured
+# Text is what clamd has the least work with (100 MB: 0.16 s; zeros 0.6, random bytes 0.9): the gateways are measured.
+_BLOCK = (b"The quick brown fox jumps over the lazy dog.\n" * (PIECE // 45 + 1))[:PIECE]
 _numbers = itertools.count(1)
 
 
@@ -58,7 +59,7 @@ class Origin(asyncio.Protocol):
             self._transport.write(_headers(len(EICAR)) + EICAR)
             return
         size, _, seconds = path.partition("/")
-        number = next(_numbers).to_bytes(16)
+        number = _mark(next(_numbers))
         if int(size) <= PIECE and not seconds:
             self._transport.write(_headers(int(size)) + number + _BLOCK[16 : int(size)])
         else:
@@ -80,7 +81,12 @@ class Origin(asyncio.Protocol):
 
 def make_body(size: int, number: int) -> bytes:
     """What is served, in one piece, for a number of your own."""
-    return number.to_bytes(16) + (_BLOCK * (size // PIECE + 1))[: size - 16]
+    return _mark(number) + (_BLOCK * (size // PIECE + 1))[: size - 16]
+
+
+def _mark(number: int) -> bytes:
+    """16 bytes that no other body begins with."""
+    return b"%015d\n" % (number % 10**15)
 
 
 def _headers(size: int) -> bytes:

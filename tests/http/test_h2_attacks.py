@@ -158,7 +158,7 @@ def opening(url: str, ca: str, proxy: Proxy) -> ssl.SSLSocket:
 
 def drain(sock: ssl.SSLSocket) -> bool:
     """True where the gateway ends the connection by itself, within seconds."""
-    sock.settimeout(5)
+    sock.settimeout(20)  # a busy machine takes seconds to read so many frames
     try:
         while sock.recv(65536):
             pass

@@ -128,8 +128,8 @@ def test_slow_headers_of_http2_are_cut(gateway: Gateway, h2_origin: Origin, clie
     """HEADERS without their end, on a connection of its own, are given `header`."""
     proxy = gateway(POLICY)
     url = h2_origin.serve("/never", Reply())
+    began = time.monotonic()  # the gateway's clock runs from the connection on
     with connect_tls(proxy, url, client_ca, ("h2",)) as client:
-        began = time.monotonic()
         speaker = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         speaker.initiate_connection()
         fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/never")]

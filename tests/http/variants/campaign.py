@@ -38,6 +38,7 @@ class Outcome:
     ours: Got = field(default_factory=Got)
     stock: Got = field(default_factory=Got)
     differs: list[str] = field(default_factory=list)
+    how: list[str] = field(default_factory=list)  # and what they got
     seconds: float = 0.0
     in_chromium: bool = False  # it was shown to a browser, too
 
@@ -45,6 +46,11 @@ class Outcome:
     def name(self) -> str:
         """The variant's full name."""
         return f"{self.variant.kind} / {self.variant.name}"
+
+    def note(self, who: str, got: Got, expected: Got) -> None:
+        """It came to somebody otherwise than from stock."""
+        self.differs.append(who)
+        self.how.append(f"{who}: {_tell(got)} instead of {_tell(expected)}")
 
     @property
     def delivered(self) -> bool:
@@ -55,6 +61,10 @@ class Outcome:
     def stock_delivers(self) -> bool:
         """Stock mitmdump let it through."""
         return arrived(self.stock)
+
+
+def _tell(got: Got) -> str:
+    return f"{got.status} {'whole' if got.whole else 'cut'} {got.body[:200]!r}"
 
 
 def arrived(got: Got) -> bool:
@@ -123,7 +133,7 @@ class Campaign:
         outcome.ours = self._by_socket(self._ours, number, "harmless", "ours")
         outcome.stock = self._by_socket(self._stock, number, "harmless", "stock")
         if outcome.stock_delivers and not self._same(outcome):
-            outcome.differs.append("socket")
+            outcome.note("socket", outcome.ours, outcome.stock)
 
     def _by_socket(self, proxy: Proxy, number: int, payload: str, who: str) -> Got:
         variant = self.outcomes[number].variant
@@ -235,7 +245,7 @@ class Campaign:
 
     def _note_difference(self, number: int, who: str, got: Got, expected: Got) -> None:
         if expected.whole and (got.status, got.body, got.whole) != (expected.status, expected.body, True):
-            self.outcomes[number].differs.append(who)
+            self.outcomes[number].note(who, got, expected)
 
 
 def leaks(outcomes: Iterable[Outcome]) -> list[str]:

@@ -67,7 +67,7 @@ def test_eicar_reaches_nobody(outcomes: list[Outcome], kind: str) -> None:
 def test_what_is_valid_and_harmless_arrives_as_from_stock(outcomes: list[Outcome], kind: str) -> None:
     """Wherever stock mitmdump delivers a valid message, we do, and the same; what is otherwise has its reason."""
     valid = [o for o in outcomes if o.variant.kind == kind and o.variant.valid and o.stock_delivers]
-    assert [(o.name, o.differs) for o in valid if o.differs and o.name not in OTHERWISE] == []
+    assert [(o.name, o.how) for o in valid if o.differs and o.name not in OTHERWISE] == []
 
 
 @pytest.mark.chromium
