@@ -129,6 +129,12 @@ class Channel(asyncio.Protocol):
         """Wait until the connection is no more, however long that takes."""
         await self._closed.wait()
 
+    async def wait_gone(self, is_gone: Callable[[Channel], bool]) -> None:
+        """Wait until the peer will hear no answer, however long that takes; `is_gone` is asked once it has ended."""
+        await self.wait_end()
+        while not is_gone(self):
+            await self.wait_lost()
+
     def write(self, data: bytes) -> None:
         """Send, without waiting; octets to who has gone are dropped."""
         if self._transport is not None and not self.lost and not self._transport.is_closing():

@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from inspection.audit import AuditLog, AuditRecord, new_id
-from inspection.checkpoint import Checkpoint
 from inspection.host import CannotServe
-from inspection.policy_in_force import Gateway, Loaded, PolicyInForce
+from inspection.policy_in_force import Loaded, PolicyInForce
 from mailgw.channel import Channel
+from mailgw.site import MailSite
 from policy.decide import decide_session
 from policy.facts import SessionFacts
 from policy.load import load
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 _FAREWELL_WITHIN = 5.0
 
 
-class Site[P: MailProxy](Gateway, Protocol):
-    """One gateway of one loaded policy."""
+class Refusal(Enum):
+    """Why a client is turned away, and what it is told."""
 
-    proxy: P
-    checkpoint: Checkpoint[P]
-    tls: ssl.SSLContext | None
+    NOT_NOW = "not now, try again later"
+    CROWDED = "too many connections, try again later"
+    FORBIDDEN = "not permitted"
 
 
 class Session(Protocol):
@@ -56,7 +56,7 @@ class Session(Protocol):
         """End at once."""
 
 
-class MailHosted[P: MailProxy, S: Site[Any]](ABC):
+class MailHosted[P: MailProxy, S: MailSite[Any]](ABC):
     """`file` is the policy's; `name` the gateway's; `default_audit` is where records go where the policy does not
     say."""
 
@@ -93,8 +93,8 @@ class MailHosted[P: MailProxy, S: Site[Any]](ABC):
         """A new client's."""
 
     @abstractmethod
-    def write_refusal(self, text: str, *, for_now: bool) -> bytes:
-        """What a client reads that is turned away."""
+    def write_refusal(self, refusal: Refusal, text: str) -> bytes:
+        """What a client reads that is turned away; `text` is the refusal's, with an id where there is a record."""
 
     # --- Hosted
 
@@ -185,22 +185,22 @@ class MailHosted[P: MailProxy, S: Site[Any]](ABC):
 
     def _make_channel(self) -> Channel:
         site = self.site
-        return Channel(held=site is not None and site.tls is not None and _is_implicit(site), made=self._admit)
+        return Channel(held=site is not None and site.tls is not None and site.implicit_tls, made=self._admit)
 
     def _admit(self, channel: Channel) -> None:
         """A new connection: begin its session, or tell it why not."""
         site, peer = self.site, channel.peer
         if site is None or self.draining:
-            self._turn_away(channel, self.write_refusal("not now, try again later", for_now=True))
+            self._turn_away(channel, Refusal.NOT_NOW)
             return
         limits = site.proxy.limits
         if len(self._sessions) >= limits.connections or (peer and self._clients[peer] >= limits.per_client):
             logger.warning("%s: too many connections (%s)", self.label, peer)
-            self._turn_away(channel, self.write_refusal("too many connections, try again later", for_now=True))
+            self._turn_away(channel, Refusal.CROWDED)
             return
         name = new_id()
         if not self._ask_session_acl(site, name, peer):
-            self._turn_away(channel, self.write_refusal(f"not permitted, id {name}", for_now=False))
+            self._turn_away(channel, Refusal.FORBIDDEN, f", id {name}")
             return
         session = self.make_session(channel, site, name, peer)
         self._clients[peer] += 1
@@ -215,11 +215,10 @@ class MailHosted[P: MailProxy, S: Site[Any]](ABC):
             del self._clients[session.peer]
         self._ended.set()
 
-    def _turn_away(self, channel: Channel, words: bytes) -> None:
+    def _turn_away(self, channel: Channel, refusal: Refusal, more: str = "") -> None:
         """Under implicit TLS words in the clear would be noise: there it is just closed."""
-        site = self.site
-        if site is None or not _is_implicit(site):
-            channel.write(words)
+        if self.site is None or not self.site.implicit_tls:
+            channel.write(self.write_refusal(refusal, refusal.value + more))
         task = asyncio.get_running_loop().create_task(channel.finish(_FAREWELL_WITHIN))
         self._refused.add(task)
         task.add_done_callback(self._refused.discard)
@@ -244,7 +243,3 @@ class MailHosted[P: MailProxy, S: Site[Any]](ABC):
         )
         site.checkpoint.audit.write(record)
         return False
-
-
-def _is_implicit(site: Site[Any]) -> bool:
-    return bool(site.proxy.tls.mode == "implicit")

@@ -16,7 +16,7 @@ from mailgw.imap.login import MAX_RESPONSE
 from mailgw.imap.relay import Relay
 from mailgw.imap.units import Bounds, Literal, Unit, UnitFault, UnitReader
 from mailgw.imap.upload import announces_mail
-from mailgw.smtp.commands import LineTooLong, take_line
+from mailgw.line_reader import LineTooLong, take_line
 from policy.model.gateway import Limits
 
 IDLE_AT_LEAST = 1800.0  # seconds, once logged in (RFC 9051, 5.4)

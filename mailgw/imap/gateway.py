@@ -1,213 +1,37 @@
-"""The imap4-proxy that a process hosts: accepts clients, counts them, reloads, drains.
+"""The imap4-proxy that a process hosts.
 
-Rules of this file: it fulfils `inspection.host.Hosted`; a client over a limit, or refused by session-acl, is told so
-and costs no connection to the server; a command under way at a reload ends under the policy that it began with.
+Rules of this file: only what makes it IMAP.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 
-from inspection.audit import AuditLog, AuditRecord, new_id
-from inspection.host import CannotServe
-from inspection.policy_in_force import Loaded, PolicyInForce
+from inspection.audit import AuditLog
 from mailgw.channel import Channel
-from mailgw.imap.session import BROKEN, Session
+from mailgw.hosted import MailHosted, Refusal
+from mailgw.imap.session import Session
 from mailgw.imap.site import ImapSite
-from policy.decide import decide_session
-from policy.facts import SessionFacts
-from policy.load import load
 from policy.model import Imap4Proxy, Policy
 
-logger = logging.getLogger(__name__)
 
-_TOO_MANY = b"* BYE too many connections, try again later"
-_FAREWELL_WITHIN = 5.0
+class ImapGateway(MailHosted[Imap4Proxy, ImapSite]):
+    """Fulfils `inspection.host.Hosted`."""
 
+    kind = "imap4-proxy"
 
-class ImapGateway:
-    """`file` is the policy's; `name` the imap4-proxy's; `default_audit` is where records go where the policy does not
-    say."""
+    def list_proxies(self, policy: Policy) -> Mapping[str, Imap4Proxy]:
+        """The policy's gateways of this kind."""
+        return policy.imap4_proxy
 
-    fixed: Sequence[str] = ("listen", "user")
+    def make_site(self, policy: Policy, proxy: Imap4Proxy, audit: AuditLog) -> ImapSite:
+        """May block; is called in a thread."""
+        return ImapSite(policy, self.label, proxy, audit)
 
-    def __init__(self, file: Path, name: str, default_audit: str) -> None:
-        self.label = f"imap4-proxy.{name}"
-        self.draining = False
-        self._file, self._name = file, name
-        self._loaded: tuple[Policy, Imap4Proxy] | None = None
-        self._in_force: PolicyInForce[ImapSite] = PolicyInForce(lambda site: None, default_audit)
-        self._servers: list[asyncio.Server] = []
-        self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._refused: set[asyncio.Task[None]] = set()
-        self._clients: Counter[str] = Counter()
-        self._ended = asyncio.Event()
+    def make_session(self, channel: Channel, site: ImapSite, name: str, peer: str) -> Session:
+        """A new client's."""
+        return Session(channel, self, site, name, peer)
 
-    def __repr__(self) -> str:
-        return f"<ImapGateway {self.label}, {len(self._sessions)} sessions{', draining' if self.draining else ''}>"
-
-    # --- Hosted
-
-    @property
-    def section(self) -> Imap4Proxy:
-        """What `read` found last."""
-        if self._loaded is None:
-            raise LookupError(f"{self.label}: nothing was read yet")
-        return self._loaded[1]
-
-    @property
-    def site(self) -> ImapSite | None:
-        """The policy in force."""
-        return self._in_force.gateway
-
-    def read(self) -> None:
-        """Load the policy file. Raises PolicyError, LookupError or CannotServe, and changes nothing then."""
-        policy = load(self._file)
-        proxy = policy.imap4_proxy.get(self._name)
-        if proxy is None:
-            raise LookupError(f"{self._file}: there is no {self.label}")
-        for server in proxy.server:
-            if server.unix is not None and proxy.server_tls.mode != "none" and proxy.server_tls.verify:
-                raise CannotServe(f"{self.label}: server {server}: a Unix socket has no name that TLS could verify")
-        self._loaded = policy, proxy
-
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Put what was read in force, then accept. Raises CannotServe, OSError."""
-        await self._put()
-        if self.site is None:
-            raise CannotServe(f"{self.label}: the policy cannot be put in force")
-        loop = asyncio.get_running_loop()
-        for listening in sockets:
-            make = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await make(self._make_channel, sock=listening))
-
-    async def reload(self) -> None:
-        """Read again and put in force. What is broken is logged, and the old stays."""
-        try:
-            self.read()
-        except (ValueError, LookupError, OSError) as error:
-            logger.error("%s: the policy stays as it was: %s", self.label, error)
-            return
-        await self._put()
-
-    async def drain(self, patience: float) -> None:
-        """Stop accepting; commands under way may end for `patience` seconds, then they are cut."""
-        self.draining = True
-        for server in self._servers:
-            server.close()
-        for session in list(self._sessions):
-            session.drain()
-        try:
-            async with asyncio.timeout(patience):
-                while self._sessions:
-                    self._ended.clear()
-                    await self._ended.wait()
-        except TimeoutError:
-            self.cut()
-        await self._await_sessions()
-
-    def cut(self) -> None:
-        """Every session ends now."""
-        for session in list(self._sessions):
-            session.close()
-
-    async def close(self) -> None:
-        """Everything is let go, all records are written."""
-        self.draining = True
-        for server in self._servers:
-            server.close()
-        self.cut()
-        await self._await_sessions()
-        if self.site is not None:
-            await self.site.close(patience=0)
-        self._in_force.close()
-
-    async def _await_sessions(self) -> None:
-        await asyncio.gather(*self._sessions.values(), *self._refused, return_exceptions=True)
-
-    async def _put(self) -> None:
-        if self._loaded is None:
-            raise LookupError(f"{self.label}: nothing was read yet")
-        policy, proxy = self._loaded
-        make = partial(_make_site, policy, self._name, proxy)
-        await self._in_force.put(Loaded(self._file.absolute(), policy, make))
-
-    # --- clients
-
-    def _make_channel(self) -> Channel:
-        site = self.site
-        return Channel(held=site is not None and site.tls is not None and _is_implicit(site), made=self._admit)
-
-    def _admit(self, channel: Channel) -> None:
-        """A new connection: begin its session, or tell it why not."""
-        site, peer = self.site, channel.peer
-        if site is None or self.draining:
-            self._turn_away(channel, BROKEN)
-            return
-        limits = site.proxy.limits
-        if len(self._sessions) >= limits.connections or (peer and self._clients[peer] >= limits.per_client):
-            logger.warning("%s: too many connections (%s)", self.label, peer)
-            self._turn_away(channel, _TOO_MANY)
-            return
-        name = new_id()
-        refused = self._ask_session_acl(site, name, peer)
-        if refused is not None:
-            self._turn_away(channel, refused)
-            return
-        session = Session(channel, self, site, name, peer)
-        self._clients[peer] += 1
-        task = asyncio.get_running_loop().create_task(session.run())
-        self._sessions[session] = task
-        task.add_done_callback(lambda _: self._forget(session))
-
-    def _forget(self, session: Session) -> None:
-        self._sessions.pop(session, None)
-        self._clients[session.peer] -= 1
-        if self._clients[session.peer] <= 0:
-            del self._clients[session.peer]
-        self._ended.set()
-
-    def _turn_away(self, channel: Channel, line: bytes) -> None:
-        """Under implicit TLS a line in the clear would be noise: there it is just closed."""
-        site = self.site
-        if site is None or not _is_implicit(site):
-            channel.write(line + b"\r\n")
-        task = asyncio.get_running_loop().create_task(channel.finish(_FAREWELL_WITHIN))
-        self._refused.add(task)
-        task.add_done_callback(self._refused.discard)
-
-    def _ask_session_acl(self, site: ImapSite, session: str, peer: str) -> bytes | None:
-        """The refusal, recorded; None where the client may come in."""
-        now = datetime.now().astimezone()
-        server = str(site.proxy.server[0])
-        decision = decide_session(site.proxy, SessionFacts(client=peer or None, server=server, at=now))
-        if decision.passes:
-            return None
-        record = AuditRecord(
-            time=datetime.now(UTC),
-            event="mail",
-            proxy=self.label,
-            session=session,
-            id=session,
-            client=peer or None,
-            acl=decision.acl,
-            action=str(decision.action),
-            reason=decision.reason,
-        )
-        site.checkpoint.audit.write(record)
-        return f"* BYE not permitted, id {session}".encode("ascii")
-
-
-def _make_site(policy: Policy, name: str, proxy: Imap4Proxy, audit: AuditLog) -> ImapSite:
-    return ImapSite(policy, name, proxy, audit)
-
-
-def _is_implicit(site: ImapSite) -> bool:
-    return site.proxy.tls.mode == "implicit"
+    def write_refusal(self, refusal: Refusal, text: str) -> bytes:
+        """In place of a greeting."""
+        return f"* BYE {text}\r\n".encode("ascii")

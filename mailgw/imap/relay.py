@@ -165,7 +165,7 @@ class Relay:
         """What `work` gives. The client hears that we are alive; PeerGone as soon as it leaves, and `work` ends."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
-        gone = loop.create_task(_wait_gone(self.channel))
+        gone = loop.create_task(self.channel.wait_gone(is_gone))
         try:
             while not task.done():
                 done, _ = await asyncio.wait({task, gone}, timeout=ALIVE_EVERY, return_when=asyncio.FIRST_COMPLETED)
@@ -183,9 +183,3 @@ class Relay:
 def is_gone(channel: Channel) -> bool:
     """Whether the client will hear no answer. One that sent LOGOUT and then its end still listens."""
     return channel.lost or (channel.eof and b"LOGOUT" not in bytes(channel.inbox[-200:]).upper())
-
-
-async def _wait_gone(channel: Channel) -> None:
-    await channel.wait_end()
-    while not is_gone(channel):
-        await channel.wait_lost()

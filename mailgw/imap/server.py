@@ -6,19 +6,15 @@ ends the connection.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from inspection.spool import SpoolFull, SpoolRoom
 from mailgw.channel import Channel, PeerGone, PeerSilent
+from mailgw.far_side import FarSide, FarSideGone, Route, open_far_side
 from mailgw.imap.units import Bounds, Literal, Unit, UnitFault, UnitReader
-from mailgw.smtp.next_hop import Route
 from policy.address import Address
-
-logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN = 600.0  # seconds of silence amid a command: a search through a large mailbox takes its time
 _IN_MEMORY = 64 * 1024  # octets of a literal that needs no spool
@@ -27,30 +23,21 @@ _NO_LITERALS = re.compile(rb"(?!\* )|\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNOREC
 _GREETING = re.compile(rb"\* (OK|PREAUTH|BYE)\b", re.IGNORECASE)
 
 
-class ServerGone(ConnectionError):
-    """The server cannot be reached, has closed, or says what is no answer (remote fault, temporary). `bye` is its last
-    word, where it had one."""
-
-    def __init__(self, why: str, bye: bytes | None = None) -> None:
-        super().__init__(why)
-        self.bye = bye
+class ServerGone(FarSideGone[bytes]):
+    """The server's; `reply` is its BYE."""
 
 
 type See = Callable[[Unit], Awaitable[None]]
 
 
-class Server:
-    """One connection. `room` is where large literals go. `over` once it has ended, or must."""
+class Server(FarSide):
+    """One connection to one server. `room` is where large literals go."""
 
     def __init__(self, channel: Channel, address: Address, room: SpoolRoom, stall: float) -> None:
-        self.channel, self.address, self.room = channel, address, room
-        self.over = False
-        self._stall = stall
+        super().__init__(channel, address, stall)
+        self.room = room
         self._reader = UnitReader(_BOUNDS, self._keep, lambda line: not _NO_LITERALS.match(line))
         self._count = 0
-
-    def __repr__(self) -> str:
-        return f"<Server {self.address}{', over' if self.over else ''}, {self.channel!r}>"
 
     def _keep(self, unit: Unit, literal: Literal) -> None:
         if literal.size <= _IN_MEMORY:
@@ -106,9 +93,8 @@ class Server:
 
     def abort(self) -> None:
         """Close at once."""
-        self.over = True
         self._reader.close()
-        self.channel.abort()
+        super().abort()
 
     async def finish(self, *, farewell: bool) -> None:
         """Close; with LOGOUT, whose answer nobody waits for, where it still listens."""
@@ -121,41 +107,13 @@ class Server:
 
 async def open_server(route: Route, room: SpoolRoom) -> tuple[Server, bytes]:
     """The first server that greets, and its greeting as it holds now: with its capabilities under TLS. Raises
-    ServerGone; its `bye` is then the last one that a server said."""
-    bye: bytes | None = None
-    for address in route.servers:
-        try:
-            return await _open(address, route, room)
-        except ServerGone as gone:
-            logger.warning("server %s: %s", address, gone)
-            bye = gone.bye or bye
-    raise ServerGone("no server can be reached", bye)
+    ServerGone."""
 
+    async def greet(server: Server) -> bytes:
+        greeting = await _greet(server, route)
+        return await _secure(server, route, greeting) if route.mode == "starttls" else greeting
 
-async def _open(address: Address, route: Route, room: SpoolRoom) -> tuple[Server, bytes]:
-    server: Server | None = None
-    try:
-        async with asyncio.timeout(route.connect_within):
-            server = Server(await _connect(address, route), address, room, route.stall)
-            greeting = await _greet(server, route)
-            if route.mode == "starttls":
-                greeting = await _secure(server, route, greeting)
-            return server, greeting
-    except BaseException as error:
-        if server is not None:
-            server.abort()
-        if isinstance(error, (OSError, TimeoutError, ssl.SSLError)) and not isinstance(error, ServerGone):
-            raise ServerGone(f"no connection: {error or 'timed out'}") from error
-        raise
-
-
-async def _connect(address: Address, route: Route) -> Channel:
-    loop = asyncio.get_running_loop()
-    tls = route.context if route.mode == "implicit" else None
-    if address.unix is not None:
-        return (await loop.create_unix_connection(Channel, address.unix))[1]
-    hostname = address.host if tls else None
-    return (await loop.create_connection(Channel, address.host, address.port, ssl=tls, server_hostname=hostname))[1]
+    return await open_far_side(route, partial(Server, room=room, stall=route.stall), greet, ServerGone)
 
 
 async def _greet(server: Server, route: Route) -> bytes:
@@ -177,11 +135,9 @@ async def _secure(server: Server, route: Route, greeting: bytes) -> bytes:
         unit.close()
 
     ready = await server.ask(b"STARTTLS", forget)
-    if not ready.upper().startswith(b"OK") or route.context is None:
+    if not ready.upper().startswith(b"OK"):
         raise ServerGone("it refuses STARTTLS, which the policy demands")
-    await server.channel.start_tls(
-        route.context, server_side=False, within=route.connect_within, hostname=server.address.host or None
-    )
+    await server.start_tls(route)
     words: list[bytes] = []
 
     async def note(unit: Unit) -> None:

@@ -128,11 +128,11 @@ class Session:
     def _tell_server_gone(self, gone: ServerGone) -> None:
         logger.warning("session %s: server: %s", self.name, gone)
         if self._relay is None or not self._relay.bye:
-            self._bid_farewell(gone.bye.rstrip(b"\r\n") if gone.bye else NO_SERVER)
+            self._bid_farewell(gone.reply.rstrip(b"\r\n") if gone.reply else NO_SERVER)
 
     async def _converse(self) -> None:
-        if self._site.proxy.tls.mode == "implicit" and self._site.tls is not None:
-            await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        if self._site.implicit_tls:
+            await self._site.start_tls(self.channel)
         server, greeting = await open_server(self._site.route, self._site.checkpoint.room)
         self._relay = Relay(self.channel, server, self._limits.stall, self._terms())
         if greeting.upper().startswith(b"* PREAUTH") and not await self._enter(b"*"):
@@ -252,12 +252,12 @@ class Session:
     # --- logins
 
     async def _starttls(self, command: Command) -> bytes | None:
-        if not self.relay.terms.starttls or self._site.tls is None or command.rest:
+        if not self.relay.terms.starttls or command.rest:
             raise BadCommand("not now", tag=command.tag)
         if self.channel.inbox:
             raise StartTlsFault("octets in the clear behind STARTTLS")
         self.channel.write(command.tag + b" OK begin TLS\r\n")
-        await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        await self._site.start_tls(self.channel)
         self.relay.terms = self._terms()
         return None
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inspection.spool import Spool
+from mailgw.dots import stuff
 from mailgw.envelope import Envelope
 from mailgw.outcome import MailOutcome
 from mailgw.pop3.replies import Reply
-from mailgw.smtp.dots import stuff
 
 _PIECE = 256 * 1024
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from inspection.audit import AuditLog
 from mailgw.channel import Channel
-from mailgw.hosted import MailHosted
+from mailgw.hosted import MailHosted, Refusal
+from mailgw.kept_mails import KeptMails
 from mailgw.pop3.replies import refuse
 from mailgw.pop3.session import Session
 from mailgw.pop3.site import Pop3Site
-from mailgw.smtp.site import KeptMails
 from policy.model import Policy, Pop3Proxy
 
 
@@ -33,12 +33,12 @@ class Pop3Gateway(MailHosted[Pop3Proxy, Pop3Site]):
 
     def make_site(self, policy: Policy, proxy: Pop3Proxy, audit: AuditLog) -> Pop3Site:
         """May block; is called in a thread."""
-        return Pop3Site(policy, self._name, proxy, audit)
+        return Pop3Site(policy, self.label, proxy, audit)
 
     def make_session(self, channel: Channel, site: Pop3Site, name: str, peer: str) -> Session:
         """A new client's."""
         return Session(channel, self, site, name, peer)
 
-    def write_refusal(self, text: str, *, for_now: bool) -> bytes:
+    def write_refusal(self, refusal: Refusal, text: str) -> bytes:
         """In place of a greeting."""
-        return refuse(text, code="SYS/TEMP" if for_now else "").wire()
+        return refuse(text, code="" if refusal is Refusal.FORBIDDEN else "SYS/TEMP").wire()

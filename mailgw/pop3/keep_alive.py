@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from mailgw.dots import stuff
 from mailgw.mime.window import Readable
-from mailgw.smtp.dots import stuff
 
 EVERY = 5.0  # seconds between two octets
 _HEADER = 64 * 1024  # octets of a header that may be used

@@ -15,13 +15,13 @@ from inspection.audit import AuditRecord
 from inspection.refused import Refused
 from mailgw.channel import Channel
 from mailgw.envelope import Envelope
+from mailgw.kept_mails import KeptMails
 from mailgw.pop3.copy import Copy
 from mailgw.pop3.keep_alive import KeepAlive
 from mailgw.pop3.replies import Reply, refuse
 from mailgw.pop3.retrieval import CutShort, Refusal, Retrieval, send_copy
 from mailgw.pop3.server import Server, ServerGone
 from mailgw.pop3.site import Permit, Pop3Site
-from mailgw.smtp.site import KeptMails
 from policy.decision import Action, Reason
 from policy.verdict import Status
 

@@ -16,6 +16,8 @@ from inspection.under_way import Phase, UnderWay
 from mailgw.channel import Channel, PeerGone, PeerSilent
 from mailgw.envelope import Envelope
 from mailgw.inspect_mail import inspect_mail
+from mailgw.kept_mails import KeptMails
+from mailgw.line_reader import is_gone
 from mailgw.outcome import MailOutcome, make_record
 from mailgw.pop3.copy import Copy
 from mailgw.pop3.false_end import has_false_end
@@ -24,8 +26,6 @@ from mailgw.pop3.replies import Reply, refuse
 from mailgw.pop3.server import Server, ServerGone
 from mailgw.pop3.site import Pop3Site
 from mailgw.pop3.top import measure_top
-from mailgw.smtp.mail import wait_gone
-from mailgw.smtp.site import KeptMails
 from policy.decision import Action, MailDecision, Reason
 from policy.verdict import Status
 
@@ -109,7 +109,7 @@ class Retrieval:
         """The mail, judged; the client gets a sign of life now and then. Its leaving ends it all."""
         loop = asyncio.get_running_loop()
         job = loop.create_task(self._fetch_and_check())
-        gone = loop.create_task(wait_gone(self.channel))
+        gone = loop.create_task(self.channel.wait_gone(is_gone))
         deadline = loop.time() + self.site.proxy.keep_alive
         try:
             while not job.done() and not gone.done():

@@ -7,52 +7,23 @@ answer ends the connection; QUIT, which deletes mails there, is said for a clien
 from __future__ import annotations
 
 import asyncio
-import logging
-import ssl
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from functools import partial
 
-from mailgw.channel import Channel, PeerGone, PeerSilent
+from mailgw.channel import PeerSilent
+from mailgw.dots import DotReader
+from mailgw.far_side import FarSide, FarSideGone, Route, open_far_side
 from mailgw.pop3.replies import ListReader, Reply, ReplyFault, take_reply
-from mailgw.smtp.dots import DotReader
-from policy.address import Address
-
-logger = logging.getLogger(__name__)
 
 REPLY_WITHIN = 300.0  # seconds; a large maildrop takes its time to be locked
 
 
-class ServerGone(ConnectionError):
-    """The server cannot be reached, has closed, or says what is no reply (remote fault, temporary). `reply` is its
-    last word, where it had one."""
-
-    def __init__(self, why: str, reply: Reply | None = None) -> None:
-        super().__init__(why)
-        self.reply = reply
+class ServerGone(FarSideGone[Reply]):
+    """The server's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where to, in order, and how. Times in seconds."""
-
-    servers: Sequence[Address]
-    mode: str  # server-tls.mode
-    context: ssl.SSLContext | None
-    connect_within: float
-    stall: float
-
-
-class Server:
-    """One connection to one server. `over` once it has ended, or must."""
-
-    def __init__(self, channel: Channel, address: Address, stall: float) -> None:
-        self.channel = channel
-        self.address = address
-        self.over = False
-        self._stall = stall
-
-    def __repr__(self) -> str:
-        return f"<Server {self.address}{', over' if self.over else ''}, {self.channel!r}>"
+class Server(FarSide):
+    """One connection to one server: `abort` deletes nothing there."""
 
     async def read(self, within: float = REPLY_WITHIN, *, login: bool = False) -> Reply:
         """The next status line. Raises ServerGone."""
@@ -114,67 +85,25 @@ class Server:
         self.abort()
         raise ServerGone("it has closed, or said what nobody asked for")
 
-    def abort(self) -> None:
-        """Close at once; nothing is deleted there."""
-        self.over = True
-        self.channel.abort()
-
 
 async def open_server(route: Route) -> tuple[Server, Reply]:
-    """The first server that greets with +OK, and its greeting. Raises ServerGone; its `reply` is then the last refusal
-    that a server gave."""
-    refused: Reply | None = None
-    for address in route.servers:
-        try:
-            return await _open(address, route)
-        except ServerGone as gone:
-            logger.warning("server %s: %s", address, gone)
-            refused = gone.reply or refused
-    raise ServerGone("no server can be reached", refused)
+    """The first server that greets with +OK, and its greeting. Raises ServerGone."""
 
+    async def greet(server: Server) -> Reply:
+        greeting = await server.read(route.connect_within)
+        if not greeting.good:
+            raise ServerGone(f"it greets with {greeting}", greeting)
+        if route.mode == "starttls":
+            await _secure(server, route)
+        server.check_quiet()
+        return greeting
 
-async def _open(address: Address, route: Route) -> tuple[Server, Reply]:
-    channel: Channel | None = None
-    try:
-        async with asyncio.timeout(route.connect_within):
-            channel = await _connect(address, route)
-            server = Server(channel, address, route.stall)
-            greeting = await server.read(route.connect_within)
-            if not greeting.good:
-                raise ServerGone(f"it greets with {greeting}", greeting)
-            if route.mode == "starttls":
-                await _secure(server, route)
-            server.check_quiet()
-            return server, greeting
-    except (OSError, TimeoutError, ssl.SSLError) as error:
-        if channel is not None:
-            channel.abort()
-        if isinstance(error, ServerGone):
-            raise
-        raise ServerGone(f"no connection: {error or 'timed out'}") from error
-    except BaseException:
-        if channel is not None:
-            channel.abort()
-        raise
-
-
-async def _connect(address: Address, route: Route) -> Channel:
-    loop = asyncio.get_running_loop()
-    tls = route.context if route.mode == "implicit" else None
-    if address.unix is not None:
-        return (await loop.create_unix_connection(Channel, address.unix))[1]
-    hostname = address.host if tls else None
-    return (await loop.create_connection(Channel, address.host, address.port, ssl=tls, server_hostname=hostname))[1]
+    return await open_far_side(route, partial(Server, stall=route.stall), greet, ServerGone)
 
 
 async def _secure(server: Server, route: Route) -> None:
     """STLS, TLS (RFC 2595, 4). A server that does not know it says so, and is left."""
     ready = await server.ask(b"STLS", route.connect_within)
-    if not ready.good or route.context is None:
+    if not ready.good:
         raise ServerGone(f"it refuses STLS, which the policy demands: {ready}")
-    try:
-        await server.channel.start_tls(
-            route.context, server_side=False, within=route.connect_within, hostname=server.address.host or None
-        )
-    except PeerGone as fault:
-        raise ServerGone(str(fault)) from fault
+    await server.start_tls(route)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
+from mailgw.line_reader import LineReader
 from mailgw.pop3.capabilities import filter_capabilities, may_use
 from mailgw.pop3.commands import (
     ANY_TIME,
@@ -29,7 +30,6 @@ from mailgw.pop3.replies import Reply, refuse
 from mailgw.pop3.retrieval import CutShort
 from mailgw.pop3.server import Server, ServerGone, open_server
 from mailgw.pop3.site import Pop3Site
-from mailgw.smtp.line_reader import LineReader
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ class Session:
             await self.channel.finish(_CLOSE_WITHIN)
 
     async def _converse(self) -> None:
-        if self._site.proxy.tls.mode == "implicit" and self._site.tls is not None:
-            await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        if self._site.implicit_tls:
+            await self._site.start_tls(self.channel)
         try:
             self._server, greeting = await open_server(self._site.route)
         except ServerGone as gone:
@@ -187,7 +187,7 @@ class Session:
 
     @property
     def _needs_tls(self) -> bool:
-        return self._site.proxy.tls.mode == "starttls" and not self.channel.secure
+        return self._site.starttls and not self.channel.secure
 
     async def _relay(self, command: Command) -> Reply:
         """STAT, NOOP, RSET."""
@@ -291,14 +291,14 @@ class Session:
         return self._mails.refuse_session()
 
     async def _stls(self, command: Command) -> Reply | None:
-        if self._site.proxy.tls.mode != "starttls" or self._site.tls is None:
+        if not self._site.starttls:
             raise BadCommand("unknown command")
         if self.channel.secure or command.argument:
             raise BadCommand("not now")
         if self.channel.inbox:
             raise StartTlsFault("octets in the clear behind STLS")
         self._say(Reply(b"+OK begin TLS"))
-        await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        await self._site.start_tls(self.channel)
         return None
 
     # --- mails

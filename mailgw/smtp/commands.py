@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 
 MAX_COMMAND = 2048  # octets with line end. RFC 5321, 4.5.3.1.4: 512 and what extensions add
-MAX_AUTH = 12288  # RFC 4954, 4
-MAX_DISCARDED = 65536  # of a line that is too long; then the connection ends
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _VERB = re.compile(rb"[A-Za-z]{3,10}")
@@ -25,10 +23,6 @@ _BDAT = re.compile(rb"([0-9]{1,15})( +LAST)? *", re.IGNORECASE)
 
 MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
 RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
-
-
-class LineTooLong(ValueError):
-    """No line end within the bound (remote fault)."""
 
 
 class BadCommand(ValueError):
@@ -62,26 +56,6 @@ class Chunk:
 
     size: int
     last: bool
-
-
-def take_line(inbox: bytearray, limit: int) -> bytes | None:
-    """Take one line off the front, with its line end; None while there is none. Raises LineTooLong."""
-    end = inbox.find(b"\n", 0, limit)
-    if end < 0:
-        if len(inbox) >= limit:
-            raise LineTooLong(f"a line of more than {limit} octets")
-        return None
-    line = bytes(inbox[: end + 1])
-    del inbox[: end + 1]
-    return line
-
-
-def drop_line(inbox: bytearray) -> int:
-    """Drop what is there of a line that is too long, without its end; how many octets that was."""
-    end = inbox.find(b"\n")
-    size = len(inbox) if end < 0 else end
-    del inbox[:size]
-    return size
 
 
 def parse_command(line: bytes) -> Command:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mailgw.channel import PeerGone
-from mailgw.smtp.dots import stuff
+from mailgw.dots import stuff
 from mailgw.smtp.next_hop import FINAL_REPLY_WITHIN, NextHop, NextHopGone
 from mailgw.smtp.replies import Reply
 from scanners.engine import Body

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inspection.spool import SpoolFull, SpoolRoom
 from mailgw.channel import Channel, PeerGone
-from mailgw.smtp.dots import DotReader, LineEnds
+from mailgw.dots import DotReader, LineEnds
 from mailgw.smtp.replies import Reply
 
 TOO_LARGE = Reply.make(552, "5.3.4", "message size exceeds the limit")

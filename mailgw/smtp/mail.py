@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from mailgw.channel import Channel, PeerGone
 from mailgw.envelope import Envelope
 from mailgw.inspect_mail import inspect_mail
+from mailgw.line_reader import is_gone
 from mailgw.outcome import MailOutcome, make_record
 from mailgw.smtp.delivery import Delivery, reset
 from mailgw.smtp.intake import BARE, Intake
@@ -67,7 +68,7 @@ class Mail:
         loop = asyncio.get_running_loop()
         kept = self.site.kept.recall(self._key())
         check = loop.create_task(inspect_mail(self.site.checkpoint, self.envelope, self.intake.spool, kept=kept))
-        gone = loop.create_task(wait_gone(self.channel))
+        gone = loop.create_task(self.channel.wait_gone(is_gone))
         try:
             await asyncio.wait({check, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not check.done():
@@ -140,15 +141,3 @@ def _unjudged(reason: Reason) -> MailOutcome:
         decision=MailDecision(action=Action.DENY, reason=reason, status=Status.ERROR),
         checked=reason is Reason.ANTIVIRUS_ERROR,
     )
-
-
-def is_gone(channel: Channel) -> bool:
-    """Whether the client will hear no answer. One that sent QUIT and then its end still listens."""
-    return channel.lost or (channel.eof and not channel.inbox.upper().endswith(b"QUIT\r\n"))
-
-
-async def wait_gone(channel: Channel) -> None:
-    """Returns when the client has gone."""
-    await channel.wait_end()
-    while not is_gone(channel):
-        await channel.wait_lost()

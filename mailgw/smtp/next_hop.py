@@ -7,66 +7,25 @@ answer ends the connection.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from mailgw.channel import Channel, PeerGone, PeerSilent
+from mailgw.channel import PeerGone, PeerSilent
+from mailgw.far_side import FarSide, FarSideGone, Route, open_far_side
 from mailgw.smtp.replies import Reply, ReplyFault, take_reply
-from policy.address import Address
-from policy.model.gateway import ServerTls
-
-logger = logging.getLogger(__name__)
 
 REPLY_WITHIN = 300.0  # seconds, RFC 5321, 4.5.3.2
 FINAL_REPLY_WITHIN = 600.0  # behind the final dot, 4.5.3.2.6
 
 
-class NextHopGone(ConnectionError):
-    """The next hop cannot be reached, has closed, or says what is no reply (remote fault, temporary). `reply` is its
-    last word, where it had one."""
+class NextHopGone(FarSideGone[Reply]):
+    """The next hop's."""
 
-    def __init__(self, why: str, reply: Reply | None = None) -> None:
-        super().__init__(why)
-        self.reply = reply
+    noun = "next hop"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where to, in order, and how. Times in seconds."""
-
-    servers: Sequence[Address]
-    mode: str  # server-tls.mode
-    context: ssl.SSLContext | None
-    connect_within: float
-    stall: float
-
-
-def make_context(tls: ServerTls) -> ssl.SSLContext | None:
-    """For `server-tls`; None where the connection is plain. Raises OSError, ssl.SSLError for a bad `ca`. Blocks."""
-    if tls.mode == "none":
-        return None
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-class NextHop:
-    """One connection to one next hop. `over` once it has ended, or must."""
-
-    def __init__(self, channel: Channel, address: Address, stall: float) -> None:
-        self.channel = channel
-        self.address = address
-        self.over = False
-        self._stall = stall
-
-    def __repr__(self) -> str:
-        return f"<NextHop {self.address}{', over' if self.over else ''}, {self.channel!r}>"
+class NextHop(FarSide):
+    """One connection to one next hop: `abort` leaves no mail of what is half sent there."""
 
     async def read(self, within: float = REPLY_WITHIN) -> Reply:
         """The next reply. Raises NextHopGone."""
@@ -119,11 +78,6 @@ class NextHop:
         except ReplyFault:
             return None
 
-    def abort(self) -> None:
-        """Close at once: what is half sent there is no mail."""
-        self.over = True
-        self.channel.abort()
-
     async def quit(self) -> None:
         """Say good-bye, without waiting for the answer."""
         if not self.over:
@@ -138,50 +92,18 @@ def _farewell(reply: Reply | None) -> Reply | None:
 
 
 async def open_next_hop(route: Route) -> tuple[NextHop, Reply]:
-    """The first server that greets with 220, and its greeting. Raises NextHopGone; its `reply` is then the last refusal
-    that a server gave."""
-    refused: Reply | None = None
-    for address in route.servers:
-        try:
-            return await _open(address, route)
-        except NextHopGone as gone:
-            logger.warning("next hop %s: %s", address, gone)
-            refused = gone.reply or refused
-    raise NextHopGone("no next hop can be reached", refused)
+    """The first server that greets with 220, and its greeting. Raises NextHopGone."""
 
+    async def greet(hop: NextHop) -> Reply:
+        greeting = await hop.read(route.connect_within)
+        if greeting.code != 220:
+            await hop.quit()
+            raise NextHopGone(f"it greets with {greeting}", _farewell(greeting))
+        if route.mode == "starttls":
+            await _secure(hop, route)
+        return greeting
 
-async def _open(address: Address, route: Route) -> tuple[NextHop, Reply]:
-    channel: Channel | None = None
-    try:
-        async with asyncio.timeout(route.connect_within):
-            channel = await _connect(address, route)
-            hop = NextHop(channel, address, route.stall)
-            greeting = await hop.read(route.connect_within)
-            if greeting.code != 220:
-                await hop.quit()
-                raise NextHopGone(f"it greets with {greeting}", greeting if greeting.code >= 400 else None)
-            if route.mode == "starttls":
-                await _secure(hop, route)
-            return hop, greeting
-    except (OSError, TimeoutError, ssl.SSLError) as error:
-        if channel is not None:
-            channel.abort()
-        if isinstance(error, NextHopGone):
-            raise
-        raise NextHopGone(f"no connection: {error or 'timed out'}") from error
-    except BaseException:
-        if channel is not None:
-            channel.abort()
-        raise
-
-
-async def _connect(address: Address, route: Route) -> Channel:
-    loop = asyncio.get_running_loop()
-    tls = route.context if route.mode == "implicit" else None
-    if address.unix is not None:
-        return (await loop.create_unix_connection(Channel, address.unix))[1]
-    hostname = address.host if tls else None
-    return (await loop.create_connection(Channel, address.host, address.port, ssl=tls, server_hostname=hostname))[1]
+    return await open_far_side(route, partial(NextHop, stall=route.stall), greet, NextHopGone)
 
 
 async def _secure(hop: NextHop, route: Route) -> None:
@@ -191,8 +113,6 @@ async def _secure(hop: NextHop, route: Route) -> None:
     if not offered.good or b"STARTTLS" not in words:
         raise NextHopGone("it does not offer STARTTLS, which the policy demands")
     ready = await hop.ask(b"STARTTLS")
-    if ready.code != 220 or route.context is None:
+    if ready.code != 220:
         raise NextHopGone(f"it refuses STARTTLS: {ready}")
-    await hop.channel.start_tls(
-        route.context, server_side=False, within=route.connect_within, hostname=hop.address.host or None
-    )
+    await hop.start_tls(route)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from mailgw.channel import Channel, PeerGone, PeerSilent, StartTlsFault
+from mailgw.line_reader import LineReader
 from mailgw.smtp.capabilities import Terms, filter_ehlo, may_use
 from mailgw.smtp.commands import (
     MAX_COMMAND,
@@ -24,7 +25,6 @@ from mailgw.smtp.commands import (
     parse_size,
     read_forwarded_client,
 )
-from mailgw.smtp.line_reader import LineReader
 from mailgw.smtp.next_hop import NextHop, NextHopGone, open_next_hop
 from mailgw.smtp.reception import Door, Reception
 from mailgw.smtp.replies import Reply
@@ -113,7 +113,8 @@ class Session:
             await self.channel.finish(_CLOSE_WITHIN)
 
     async def _converse(self) -> None:
-        await self._secure_at_once()
+        if self._site.implicit_tls:
+            await self._site.start_tls(self.channel)
         try:
             self._hop, greeting = await open_next_hop(self._site.route)
         except NextHopGone as gone:
@@ -131,10 +132,6 @@ class Session:
                 self._say(reply)
             await self.channel.drain(self._limits.stall)
             self._decide_end(reply)
-
-    async def _secure_at_once(self) -> None:
-        if self._site.proxy.tls.mode == "implicit" and self._site.tls is not None:
-            await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
 
     def _decide_end(self, reply: Reply | None) -> None:
         if self._over or (reply is not None and reply.code == 421):
@@ -225,7 +222,7 @@ class Session:
         reply = await self._greet(command)
         if not reply.good:
             return reply
-        tls = self._site.proxy.tls.mode == "starttls"
+        tls = self._site.starttls
         terms = Terms(
             max_size=self._site.checkpoint.room.max_object,
             starttls=tls and not self.channel.secure,
@@ -288,7 +285,7 @@ class Session:
         return reply
 
     async def _auth(self, command: Command) -> Reply:
-        if self._site.proxy.tls.mode == "starttls" and not self.channel.secure:
+        if self._site.starttls and not self.channel.secure:
             raise BadCommand(530, "5.7.0", "say STARTTLS first")
         if "AUTH" not in self._offer:
             raise BadCommand(502, "5.5.1", "command not implemented")
@@ -306,7 +303,7 @@ class Session:
         return reply
 
     async def _starttls(self, command: Command) -> Reply | None:
-        if self._site.proxy.tls.mode != "starttls" or self._site.tls is None:
+        if not self._site.starttls:
             raise BadCommand(502, "5.5.1", "command not implemented")
         if self.channel.secure or self._authenticated:
             raise BadCommand(503, "5.5.1", "not now")
@@ -315,7 +312,7 @@ class Session:
         if self.channel.inbox:
             raise StartTlsFault("octets in the clear behind STARTTLS")
         self._say(Reply.make(220, "2.0.0", "ready to start TLS"))
-        await self.channel.start_tls(self._site.tls, server_side=True, within=self._limits.header)
+        await self._site.start_tls(self.channel)
         self._greeted, self._helo, self._offer = False, None, frozenset()
         return None
 

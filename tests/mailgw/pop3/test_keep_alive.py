@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailgw.dots import stuff
 from mailgw.pop3 import retrieval
 from mailgw.pop3.keep_alive import KeepAlive, stuffed_header
-from mailgw.smtp.dots import stuff
 from policy.verdict import ScanReport, Status
 from scanners.antivirus import Antivirus
 from scanners.body import MemoryBody
 from scanners.engine import Body
 from scanners.specimens import EICAR
 from tests.fakes.pop3_server import Pop3Server
-from tests.mailgw.pop3.conftest import CLEAN, DENY, REPLACE, Start, wait_until
+from tests.mailgw.pop3.conftest import CLEAN, DENY, REPLACE, Start
+from tests.mailgw.scenes import wait_until
 
 SLOW = "keep-alive: 50ms\n"
 

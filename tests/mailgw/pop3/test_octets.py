@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailgw.dots import DotReader, stuff
 from mailgw.pop3.capabilities import filter_capabilities
 from mailgw.pop3.commands import BadCommand, parse_command, read_number, read_top
 from mailgw.pop3.logins import SaslName
 from mailgw.pop3.replies import MAX_LINE, MAX_LIST_LINE, ListReader, ReplyFault, refuse, take_reply
 from mailgw.pop3.top import measure_top
-from mailgw.smtp.dots import DotReader, stuff
 from scanners.body import MemoryBody
 
 LIST = b"1 100\r\n2 200\r\n.\r\n"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from mailgw.line_reader import LineTooLong, take_line
 from mailgw.smtp.commands import (
     BadCommand,
     Chunk,
-    LineTooLong,
     parse_bdat,
     parse_command,
     parse_mail,
     parse_rcpt,
     parse_size,
-    take_line,
 )
 
 

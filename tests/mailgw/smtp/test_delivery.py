@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mailgw.channel import Channel
+from mailgw.far_side import Route
 from mailgw.smtp.delivery import Delivery
 from mailgw.smtp.next_hop import NextHop as Hop
-from mailgw.smtp.next_hop import NextHopGone, Route, open_next_hop
+from mailgw.smtp.next_hop import NextHopGone, open_next_hop
 from policy.address import Address
 from scanners.body import MemoryBody
 from tests.fakes.next_hop import NextHop

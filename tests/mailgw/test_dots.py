@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgw.smtp.dots import DotReader, LineEnds, stuff
+from mailgw.dots import DotReader, LineEnds, stuff
 
 ALPHABET = st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\0", b"\xff", b"\r\n", b"\r\n."]), max_size=24).map(
     b"".join
