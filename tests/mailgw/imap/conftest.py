@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
-from textwrap import indent
-from typing import Any
 
 import pytest
 
 from mailgw.imap.gateway import ImapGateway
 from scanners.specimens import EICAR
 from tests.fakes.imap_server import ImapServer
+from tests.mailgw import scenes
+from tests.mailgw.scenes import OctetClient, accept, write_gateway
 
 CLEAN = b"Message-ID: <1@example.org>\r\nSubject: clean\r\n\r\nHello.\r\n"
 INFECTED = b"Message-ID: <2@example.org>\r\nSubject: bad\r\n\r\n" + EICAR + b"\r\n" + b"." * 200 + b"\r\n"
@@ -38,21 +35,12 @@ doc-acl: [{name: DOC, action: accept}]
 SCAN = "command-acl: [{name: CMD, use-antivirus: {download: [AV], upload: [AV]}}]\n"
 
 
-class Client:
+class Client(OctetClient):
     """Speaks octets; `ask` waits for the tagged line."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+        super().__init__(reader, writer)
         self._count = 0
-
-    def send(self, data: bytes) -> None:
-        """Octets, as they are."""
-        self.writer.write(data)
-
-    async def line(self) -> bytes:
-        """One line; b"" at the end."""
-        async with asyncio.timeout(10):
-            return await self.reader.readline()
 
     async def until(self, start: bytes) -> bytes:
         """Everything up to a line that begins so, or the end."""
@@ -77,24 +65,9 @@ class Client:
         assert b"OK " in await self.ask(b"LOGIN bob secret-word")
         assert (await self.ask(b"SELECT INBOX")).endswith(b"OK done\r\n")
 
-    async def rest(self) -> bytes:
-        """Everything until the gateway closes."""
-        async with asyncio.timeout(10):
-            return await self.reader.read()
 
-
-class Scene:
-    """One running gateway with its records and its clients."""
-
-    def __init__(self, gateway: ImapGateway, port: int, directory: Path) -> None:
-        self.gateway, self.port, self.directory = gateway, port, directory
-        self._stack = AsyncExitStack()
-
-    async def client(self) -> Client:
-        """One more client."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
-        self._stack.callback(lambda: writer.transport.abort())
-        return Client(reader, writer)
+class Scene(scenes.Scene[Client]):
+    """With clients that read mails."""
 
     async def reader(self) -> Client:
         """One that is logged in, with INBOX open."""
@@ -102,60 +75,23 @@ class Scene:
         await client.begin()
         return client
 
-    async def records(self, count: int) -> list[dict[str, Any]]:
-        """All records, once there are so many."""
-        file = self.directory / "audit"
-        await wait_until(lambda: len(file.read_text().splitlines()) >= count)
-        lines = file.read_text().splitlines()
-        assert len(lines) == count
-        return [json.loads(line) for line in lines]
-
-    def kept(self) -> list[Path]:
-        """The quarantine's data files."""
-        return sorted((self.directory / "quarantine").glob("*.data"))
-
-    async def settled(self) -> None:
-        """No session is left, and every spool is given back."""
-        await wait_until(lambda: not self.gateway._sessions)
-        assert self.gateway.site is not None
-        assert self.gateway.site.checkpoint.room.used == 0
-        assert self.gateway.site.checkpoint.under_way == 0
-
-    async def close(self) -> None:
-        """End."""
-        await self._stack.aclose()
-        await self.gateway.close()
-
-
-async def wait_until(condition: Callable[[], object]) -> None:
-    """Returns once the condition holds; TimeoutError after 10 s."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other programs' code, too
-            await asyncio.sleep(0.01)
-
 
 type Start = Callable[..., Awaitable[Scene]]
 
 
 def write_policy(file: Path, servers: str, acls: str, *, engine: str, gateway: str, top: str) -> None:
     """One imap4-proxy; `gateway` and `top` are further items."""
-    directory = file.parent
-    (directory / "quarantine").mkdir(mode=0o700, exist_ok=True)
-    (directory / "found.txt").write_text("REMOVED {virus}\n")
+    (file.parent / "found.txt").write_text("REMOVED {virus}\n")
     body = f"listen: 127.0.0.1:1143\nserver: {servers}\n" + acls + gateway
     if "command-acl" not in gateway:
         body += SCAN
-    file.write_text(
-        f"antivirus:\n  AV: {engine}\naudit: {{to: {directory / 'audit'}}}\n"
-        f"quarantine: {{directory: {directory / 'quarantine'}}}\n{top}"
-        "imap4-proxy:\n  IMAP4:\n" + indent(body, "    ")
-    )
+    write_gateway(file, "imap4-proxy.IMAP4", body, engine=engine, top=top)
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts a gateway before some servers."""
-    scenes: list[Scene] = []
+    begun: list[Scene] = []
 
     async def begin(
         *servers: ImapServer,
@@ -169,18 +105,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         where = where or "[" + ", ".join(f"127.0.0.1:{server.port}" for server in servers) + "]"
         write_policy(file, where, acls, engine=engine, gateway=gateway, top=top)
         hosted = ImapGateway(file, "IMAP4", "stdout")
-        hosted.read()
-        listening = socket.socket(
-            socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
-        )  # asyncio looks at it: no delay
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        await hosted.start([listening])
-        scenes.append(Scene(hosted, port, tmp_path))
-        return scenes[-1]
+        begun.append(Scene(hosted, await accept(hosted), tmp_path, Client))
+        return begun[-1]
 
     yield begin
-    for scene in scenes:
+    for scene in begun:
         await scene.close()
 
 

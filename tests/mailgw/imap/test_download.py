@@ -10,7 +10,8 @@ from mailgw.imap import judge, relay
 from mailgw.inspect_mail import inspect_mail
 from scanners.specimens import EICAR
 from tests.fakes.imap_server import ImapServer
-from tests.mailgw.imap.conftest import CLEAN, DENY, INFECTED, Start, body_of, wait_until
+from tests.mailgw.imap.conftest import CLEAN, DENY, INFECTED, Start, body_of
+from tests.mailgw.scenes import wait_until
 
 
 async def test_an_infected_mail_is_covered_and_others_come_as_they_are(start: Start, server: ImapServer) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from mailgw.imap.command_reader import IDLE_AT_LEAST
 from tests.fakes.imap_server import CAPABILITIES, CUT, ImapServer
-from tests.mailgw.imap.conftest import CLEAN, DENY, INFECTED, Start, body_of, wait_until
+from tests.mailgw.imap.conftest import CLEAN, DENY, INFECTED, Start, body_of
+from tests.mailgw.scenes import wait_until
 
 KEPT = b"IMAP4rev1 LITERAL+ SASL-IR IDLE UIDPLUS ENABLE CONDSTORE AUTH=PLAIN"
 UNTOUCHED = "command-acl: [{name: ALL, no-mail-scanning: true}]\n"

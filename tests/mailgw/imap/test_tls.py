@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
 from tests.fakes.imap_server import ImapServer
-from tests.mailgw.imap.conftest import CLEAN, Client, Start, body_of
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def pem(ca: trustme.CA, tmp_path: Path) -> dict[str, Path]:
-    """Files of a certificate for 127.0.0.1, its key, and who signed it."""
-    issued = ca.issue_cert("127.0.0.1")
-    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(files["certificate"])
-    issued.private_key_pem.write_to_path(files["key"])
-    ca.cert_pem.write_to_path(files["ca"])
-    return files
-
-
-def towards_clients(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's `tls`."""
-    return f"tls: {{mode: {mode}, certificate: {pem['certificate']}, key: {pem['key']}}}\n"
-
-
-def towards_server(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's `server-tls`."""
-    return f"server-tls: {{mode: {mode}, ca: {pem['ca']}}}\n"
-
-
-def trusting(ca: trustme.CA) -> ssl.SSLContext:
-    """A client's context."""
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    return context
-
-
-def serving(ca: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
-    """A server's context."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
+from tests.mailgw.certificates import serving, towards_clients, towards_server, trusting
+from tests.mailgw.imap.conftest import CLEAN, Start, body_of
 
 
 async def test_starttls_is_ours(start: Start, server: ImapServer, ca: trustme.CA, pem: dict[str, Path]) -> None:
@@ -63,7 +22,7 @@ async def test_starttls_is_ours(start: Start, server: ImapServer, ca: trustme.CA
     for line in (b"LOGIN bob x", b"AUTHENTICATE PLAIN AGJvYgB4"):
         assert await client.ask(line) == b"NO [PRIVACYREQUIRED] say STARTTLS first\r\n"
     assert await client.ask(b"STARTTLS") == b"OK begin TLS\r\n"
-    await client.writer.start_tls(trusting(ca), server_hostname="127.0.0.1")
+    await client.start_tls(trusting(ca))
     offered = await client.ask(b"CAPABILITY")
     assert b"STARTTLS" not in offered
     assert b"AUTH=PLAIN" in offered
@@ -92,13 +51,9 @@ async def test_implicit_tls_towards_clients(
 ) -> None:
     """The greeting comes encrypted."""
     scene = await start(server, gateway=towards_clients(pem, "implicit"))
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", scene.port, ssl=trusting(ca), server_hostname="127.0.0.1"
-    )
-    client = Client(reader, writer)
+    client = await scene.client(trusting(ca))
     await client.begin()
     assert body_of(await client.ask(b"FETCH 1 BODY[]"), 1) == CLEAN
-    writer.transport.abort()
 
 
 async def test_starttls_towards_the_server(

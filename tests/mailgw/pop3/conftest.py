@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
-from textwrap import indent
-from typing import Any
 
 import pytest
 
 from mailgw.pop3.gateway import Pop3Gateway
 from tests.fakes.pop3_server import Pop3Server
+from tests.mailgw import scenes
+from tests.mailgw.scenes import OctetClient, accept, write_gateway
 
 REPLACE = """\
 command-acl: {name: ALL, use-antivirus: [AV]}
@@ -33,20 +30,8 @@ doc-acl: {name: DOCOK, action: accept}
 BUILTIN = "{protocol: builtin}"
 
 
-class Client:
+class Client(OctetClient):
     """Speaks octets; `ask` waits for one line."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    def send(self, data: bytes) -> None:
-        """Octets, as they are."""
-        self.writer.write(data)
-
-    async def line(self) -> bytes:
-        """One line; b"" at the end."""
-        async with asyncio.timeout(10):
-            return await self.reader.readline()
 
     async def ask(self, line: bytes) -> bytes:
         """Send a line and wait for its status line."""
@@ -70,97 +55,32 @@ class Client:
         assert (await self.ask(b"USER " + user)).startswith(b"+OK")
         assert (await self.ask(b"PASS marker-password")).startswith(b"+OK")
 
-    async def rest(self) -> bytes:
-        """Everything until the gateway closes."""
-        async with asyncio.timeout(10):
-            return await self.reader.read()
 
-
-class Scene:
-    """One running gateway with its records and its clients."""
-
-    def __init__(self, gateway: Pop3Gateway, port: int, directory: Path) -> None:
-        self.gateway, self.port, self.directory = gateway, port, directory
-        self._stack = AsyncExitStack()
-
-    async def client(self) -> Client:
-        """One more client."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
-        self._stack.callback(_abort, writer)
-        return Client(reader, writer)
-
-    async def records(self, count: int) -> list[dict[str, Any]]:
-        """All records, once there are so many."""
-        file = self.directory / "audit"
-        await wait_until(lambda: len(file.read_text().splitlines()) >= count)
-        lines = file.read_text().splitlines()
-        assert len(lines) == count
-        return [json.loads(line) for line in lines]
-
-    def kept(self) -> list[Path]:
-        """The quarantine's data files."""
-        return sorted((self.directory / "quarantine").glob("*.data"))
-
-    async def settled(self) -> None:
-        """No session is left, and every spool is given back."""
-        await wait_until(lambda: not self.gateway._sessions)
-        assert self.gateway.site is not None
-        assert self.gateway.site.checkpoint.room.used == 0
-        assert self.gateway.site.checkpoint.under_way == 0
-
-    async def close(self) -> None:
-        """End."""
-        await self._stack.aclose()
-        await self.gateway.close()
-
-
-def _abort(writer: asyncio.StreamWriter) -> None:
-    """The writer is held until here: one that nobody holds complains of being left open."""
-    writer.transport.abort()
-
-
-async def wait_until(condition: Callable[[], object]) -> None:
-    """Returns once the condition holds; TimeoutError after 10 s."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other programs' code, too
-            await asyncio.sleep(0.01)
-
-
+type Scene = scenes.Scene[Client]
 type Start = Callable[..., Awaitable[Scene]]
 
 
 def write_policy(file: Path, server: int, items: str, *, engine: str, top: str) -> None:
     """One pop3-proxy."""
-    directory = file.parent
-    (directory / "quarantine").mkdir(mode=0o700, exist_ok=True)
-    (directory / "notice.txt").write_text("{filename} was {status}: {virus}.")
+    (file.parent / "notice.txt").write_text("{filename} was {status}: {virus}.")
     body = f"listen: 127.0.0.1:1110\nserver: 127.0.0.1:{server}\n{items}"
-    file.write_text(
-        f"antivirus:\n  AV: {engine}\naudit: {{to: {directory / 'audit'}}}\n"
-        f"quarantine: {{directory: {directory / 'quarantine'}}}\n{top}"
-        "pop3-proxy:\n  POP3:\n" + indent(body, "    ")
-    )
+    write_gateway(file, "pop3-proxy.POP3", body, engine=engine, top=top)
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts a gateway before a server."""
-    scenes: list[Scene] = []
+    begun: list[Scene] = []
 
     async def begin(server: Pop3Server, items: str = REPLACE, *, engine: str = BUILTIN, top: str = "") -> Scene:
         file = tmp_path / "policy.yaml"
         write_policy(file, server.port, items, engine=engine, top=top)
         hosted = Pop3Gateway(file, "POP3", "stdout")
-        hosted.read()
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        await hosted.start([listening])
-        scenes.append(Scene(hosted, port, tmp_path))
-        return scenes[-1]
+        begun.append(scenes.Scene(hosted, await accept(hosted), tmp_path, Client))
+        return begun[-1]
 
     yield begin
-    for scene in scenes:
+    for scene in begun:
         await scene.close()
 
 

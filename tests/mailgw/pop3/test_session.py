@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.pop3_server import CUT, Pop3Server
-from tests.mailgw.pop3.conftest import CLEAN, DENY, DOTS, INFECTED, REPLACE, Start, wait_until, write_policy
+from tests.mailgw.pop3.conftest import CLEAN, DENY, DOTS, INFECTED, REPLACE, Start, write_policy
+from tests.mailgw.scenes import wait_until
 
 WHOLE = (
     b"CAPA\r\nUSER user\r\nPASS secret\r\nSTAT\r\nLIST\r\nLIST 2\r\nUIDL\r\nUIDL 1\r\nRETR 1\r\nTOP 1 0\r\nTOP 3 2\r\n"

@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
 from tests.fakes.pop3_server import Pop3Server
-from tests.mailgw.pop3.conftest import CLEAN, REPLACE, Client, Scene, Start, wait_until
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def pem(ca: trustme.CA, tmp_path: Path) -> dict[str, Path]:
-    """Files of a certificate for 127.0.0.1, its key, and who signed it."""
-    issued = ca.issue_cert("127.0.0.1")
-    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(files["certificate"])
-    issued.private_key_pem.write_to_path(files["key"])
-    ca.cert_pem.write_to_path(files["ca"])
-    return files
-
-
-def towards_clients(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's items."""
-    return REPLACE + f"tls: {{mode: {mode}, certificate: {pem['certificate']}, key: {pem['key']}}}\n"
-
-
-def towards_server(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's items."""
-    return REPLACE + f"server-tls: {{mode: {mode}, ca: {pem['ca']}}}\n"
-
-
-def trusting(ca: trustme.CA) -> ssl.SSLContext:
-    """A client's context."""
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    return context
-
-
-def serving(ca: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
-    """A server's context."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
+from tests.mailgw.certificates import serving, towards_clients, towards_server, trusting
+from tests.mailgw.pop3.conftest import CLEAN, REPLACE, Client, Start
+from tests.mailgw.scenes import wait_until
 
 
 async def encrypt(client: Client, ca: trustme.CA) -> None:
     """STLS, and TLS."""
     assert (await client.ask(b"STLS")).startswith(b"+OK")
-    async with asyncio.timeout(10):
-        await client.writer.start_tls(trusting(ca), server_hostname="127.0.0.1")
+    await client.start_tls(trusting(ca))
 
 
 async def test_stls_is_offered_and_needed(
     start: Start, server: Pop3Server, ca: trustme.CA, pem: dict[str, Path]
 ) -> None:
     """Before it no login is offered or taken; behind it all is as ever, and STLS is no more."""
-    scene = await start(server, towards_clients(pem, "starttls"))
+    scene = await start(server, REPLACE + towards_clients(pem, "starttls"))
     client = await scene.client()
     await client.line()
     assert await client.fetch(b"CAPA") == b"+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\nSTLS\r\n.\r\n"
@@ -83,7 +43,7 @@ async def test_what_stands_behind_stls_is_never_executed(
     start: Start, server: Pop3Server, pem: dict[str, Path]
 ) -> None:
     """The connection ends."""
-    scene = await start(server, towards_clients(pem, "starttls"))
+    scene = await start(server, REPLACE + towards_clients(pem, "starttls"))
     client = await scene.client()
     await client.line()
     client.send(b"STLS\r\nCAPA\r\n")
@@ -94,12 +54,10 @@ async def test_what_stands_behind_stls_is_never_executed(
 
 async def test_implicit_tls(start: Start, server: Pop3Server, ca: trustme.CA, pem: dict[str, Path]) -> None:
     """Nothing is said in the clear."""
-    scene = await start(server, towards_clients(pem, "implicit"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", scene.port, ssl=trusting(ca))
-    client = Client(reader, writer)
+    scene = await start(server, REPLACE + towards_clients(pem, "implicit"))
+    client = await scene.client(trusting(ca))
     await client.login()
     assert CLEAN in await client.fetch(b"RETR 1")
-    writer.transport.abort()
     plain = await scene.client()
     plain.send(b"CAPA\r\n" * 3)
     assert b"+OK" not in await plain.rest()
@@ -112,10 +70,10 @@ async def test_the_server_is_spoken_to_under_tls(
     """And verified."""
     if mode == "starttls":
         server.tls = serving(ca)
-        scene = await start(server, towards_server(pem, mode))
+        scene = await start(server, REPLACE + towards_server(pem, mode))
     else:
         server._server.close()
-        scene = await start(await _under_tls(server, ca), towards_server(pem, mode))
+        scene = await start(await _under_tls(server, ca), REPLACE + towards_server(pem, mode))
     client = await scene.client()
     await client.login()
     assert CLEAN in await client.fetch(b"RETR 1")
@@ -140,11 +98,10 @@ async def test_there_is_no_falling_back(
         server.answers[b"STLS"] = b"+OK\r\n+OK logged in already\r\n"
     else:
         server.tls = serving(ca, "other.example.org") if fault == "wrong name" else serving(trustme.CA())
-    scene = await start(server, towards_server(pem, "starttls"))
+    scene = await start(server, REPLACE + towards_server(pem, "starttls"))
     client = await scene.client()
     client.send(b"USER user\r\nPASS marker-password\r\n")
     assert (await client.rest()).startswith(b"-ERR [SYS/TEMP] the server cannot be reached")
     assert server.lines == [b"STLS"]
     await wait_until(lambda: server.open == 0)
-    assert isinstance(scene, Scene)
     await scene.settled()

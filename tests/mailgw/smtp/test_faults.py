@@ -12,7 +12,8 @@ from inspection.spool import Spool
 from mailgw.smtp.commands import read_forwarded_client
 from scanners.specimens import EICAR
 from tests.fakes.next_hop import NextHop
-from tests.mailgw.smtp.conftest import Start, wait_until
+from tests.mailgw.scenes import wait_until
+from tests.mailgw.smtp.conftest import Start
 
 CLEAN = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nhello\r\n"
 REPLACED = (

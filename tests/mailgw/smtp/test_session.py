@@ -9,7 +9,8 @@ import pytest
 
 from scanners.specimens import EICAR
 from tests.fakes.next_hop import CUT, NextHop
-from tests.mailgw.smtp.conftest import Start, wait_until
+from tests.mailgw.scenes import wait_until
+from tests.mailgw.smtp.conftest import Start
 
 CLEAN = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nhello\r\n"
 INFECTED = b"Message-ID: <2@example.org>\r\nSubject: x\r\n\r\n" + EICAR + b"\r\n"

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
 from tests.fakes.next_hop import NextHop
+from tests.mailgw.certificates import serving, towards_clients, towards_server, trusting
 from tests.mailgw.smtp.conftest import Client, Scene, Start
 
 MAIL = b"Subject: x\r\n\r\nsecret\r\n"
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def pem(ca: trustme.CA, tmp_path: Path) -> dict[str, Path]:
-    """Files of a certificate for 127.0.0.1, its key, and who signed it."""
-    issued = ca.issue_cert("127.0.0.1")
-    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(files["certificate"])
-    issued.private_key_pem.write_to_path(files["key"])
-    ca.cert_pem.write_to_path(files["ca"])
-    return files
-
-
-def towards_clients(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's `tls`."""
-    return f"tls: {{mode: {mode}, certificate: {pem['certificate']}, key: {pem['key']}}}\n"
-
-
-def towards_server(pem: dict[str, Path], mode: str) -> str:
-    """The gateway's `server-tls`."""
-    return f"server-tls: {{mode: {mode}, ca: {pem['ca']}}}\n"
-
-
-def trusting(ca: trustme.CA) -> ssl.SSLContext:
-    """A client's context."""
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    return context
-
-
-def serving(ca: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
-    """A next hop's context."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
 
 
 async def encrypted(scene: Scene, ca: trustme.CA) -> Client:
@@ -61,7 +20,7 @@ async def encrypted(scene: Scene, ca: trustme.CA) -> Client:
     await client.reply()
     assert b"STARTTLS\r\n" in await client.ask(b"EHLO me")
     assert (await client.ask(b"STARTTLS")).startswith(b"220")
-    await client.writer.start_tls(trusting(ca), server_hostname="127.0.0.1")
+    await client.start_tls(trusting(ca))
     return client
 
 
@@ -118,13 +77,9 @@ async def test_no_tls_is_no_session(start: Start, hop: NextHop, pem: dict[str, P
 async def test_implicit_tls_towards_clients(start: Start, hop: NextHop, ca: trustme.CA, pem: dict[str, Path]) -> None:
     """The greeting comes encrypted."""
     scene = await start(hop, gateway=towards_clients(pem, "implicit"))
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", scene.port, ssl=trusting(ca), server_hostname="127.0.0.1"
-    )
-    client = Client(reader, writer)
+    client = await scene.client(trusting(ca))
     await client.begin()
     assert (await client.mail(MAIL)).startswith(b"250")
-    writer.transport.abort()
 
 
 async def test_starttls_towards_the_next_hop(start: Start, hop: NextHop, ca: trustme.CA, pem: dict[str, Path]) -> None:
