@@ -1,11 +1,29 @@
-"""Certificates for the TLS of every mail gateway."""
+"""Gateways that run as long as a test does, and certificates for their TLS."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+
+from tests.mailgw.scenes import Scene, Stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """Begins scenes, and ends them."""
+    async with AsyncExitStack() as stack:
+
+        async def begin[S: Scene[Any]](scene: S) -> S:
+            stack.push_async_callback(scene.close)
+            await scene.begin()
+            return scene
+
+        yield begin
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, Protocol
 
 from mailgw.hosted import MailHosted
 
@@ -47,14 +47,23 @@ class Scene[C: OctetClient]:
     def __init__(
         self,
         gateway: MailHosted[Any, Any],
-        port: int,
         directory: Path,
         make: Callable[[asyncio.StreamReader, asyncio.StreamWriter], C],
     ) -> None:
-        self.gateway, self.port, self.directory = gateway, port, directory
+        self.gateway, self.directory = gateway, directory
+        self.port = 0
         self.quarantine = directory / "quarantine"
         self._make = make
         self._stack = AsyncExitStack()
+
+    async def begin(self) -> None:
+        """Read the policy and accept, on a free port."""
+        self.gateway.read()
+        # The protocol is named because asyncio looks at it: no delay.
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.bind(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        await self.gateway.start([listening])
 
     async def client(self, context: ssl.SSLContext | None = None) -> C:
         """One more client; with `context` under TLS from the first octet."""
@@ -99,14 +108,11 @@ async def wait_until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def accept(hosted: MailHosted[Any, Any]) -> int:
-    """Read the policy and accept on a free port, which is returned."""
-    hosted.read()
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks at it: no delay
-    listening.bind(("127.0.0.1", 0))
-    port: int = listening.getsockname()[1]
-    await hosted.start([listening])
-    return port
+class Stage(Protocol):
+    """The fixture."""
+
+    async def __call__[S: Scene[Any]](self, scene: S) -> S:
+        """Begin it; it ends with the test."""
 
 
 def write_gateway(file: Path, label: str, items: str, *, engine: str, top: str) -> None:

@@ -13,7 +13,7 @@ from mailgw.imap.gateway import ImapGateway
 from scanners.specimens import EICAR
 from tests.fakes.imap_server import ImapServer
 from tests.mailgw import scenes
-from tests.mailgw.scenes import OctetClient, accept, write_gateway
+from tests.mailgw.scenes import OctetClient, Stage, write_gateway
 
 CLEAN = b"Message-ID: <1@example.org>\r\nSubject: clean\r\n\r\nHello.\r\n"
 INFECTED = b"Message-ID: <2@example.org>\r\nSubject: bad\r\n\r\n" + EICAR + b"\r\n" + b"." * 200 + b"\r\n"
@@ -89,9 +89,8 @@ def write_policy(file: Path, servers: str, acls: str, *, engine: str, gateway: s
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+def start(tmp_path: Path, stage: Stage) -> Start:
     """Starts a gateway before some servers."""
-    begun: list[Scene] = []
 
     async def begin(
         *servers: ImapServer,
@@ -104,13 +103,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         file = tmp_path / "policy.yaml"
         where = where or "[" + ", ".join(f"127.0.0.1:{server.port}" for server in servers) + "]"
         write_policy(file, where, acls, engine=engine, gateway=gateway, top=top)
-        hosted = ImapGateway(file, "IMAP4", "stdout")
-        begun.append(Scene(hosted, await accept(hosted), tmp_path, Client))
-        return begun[-1]
+        return await stage(Scene(ImapGateway(file, "IMAP4", "stdout"), tmp_path, Client))
 
-    yield begin
-    for scene in begun:
-        await scene.close()
+    return begin
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from mailgw.pop3.gateway import Pop3Gateway
 from tests.fakes.pop3_server import Pop3Server
 from tests.mailgw import scenes
-from tests.mailgw.scenes import OctetClient, accept, write_gateway
+from tests.mailgw.scenes import OctetClient, Stage, write_gateway
 
 REPLACE = """\
 command-acl: {name: ALL, use-antivirus: [AV]}
@@ -68,20 +68,15 @@ def write_policy(file: Path, server: int, items: str, *, engine: str, top: str) 
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+def start(tmp_path: Path, stage: Stage) -> Start:
     """Starts a gateway before a server."""
-    begun: list[Scene] = []
 
     async def begin(server: Pop3Server, items: str = REPLACE, *, engine: str = BUILTIN, top: str = "") -> Scene:
         file = tmp_path / "policy.yaml"
         write_policy(file, server.port, items, engine=engine, top=top)
-        hosted = Pop3Gateway(file, "POP3", "stdout")
-        begun.append(scenes.Scene(hosted, await accept(hosted), tmp_path, Client))
-        return begun[-1]
+        return await stage(scenes.Scene(Pop3Gateway(file, "POP3", "stdout"), tmp_path, Client))
 
-    yield begin
-    for scene in begun:
-        await scene.close()
+    return begin
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from mailgw.smtp.gateway import SmtpGateway
 from tests.fakes.next_hop import NextHop
 from tests.mailgw import scenes
-from tests.mailgw.scenes import OctetClient, accept, write_gateway
+from tests.mailgw.scenes import OctetClient, Stage, write_gateway
 
 ACCEPT = "- {name: OK, action: accept}\n"
 VARIANT_1 = """\
@@ -70,9 +70,8 @@ def write_policy(file: Path, servers: str, mail_acl: str, *, engine: str, gatewa
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+def start(tmp_path: Path, stage: Stage) -> Start:
     """Starts a gateway before some next hops."""
-    begun: list[Scene] = []
 
     async def begin(
         *hops: NextHop,
@@ -85,13 +84,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         file = tmp_path / "policy.yaml"
         servers = servers or "[" + ", ".join(f"127.0.0.1:{hop.port}" for hop in hops) + "]"
         write_policy(file, servers, mail_acl, engine=engine, gateway=gateway, top=top)
-        hosted = SmtpGateway(file, "SMTP", "stdout")
-        begun.append(scenes.Scene(hosted, await accept(hosted), tmp_path, Client))
-        return begun[-1]
+        return await stage(scenes.Scene(SmtpGateway(file, "SMTP", "stdout"), tmp_path, Client))
 
-    yield begin
-    for scene in begun:
-        await scene.close()
+    return begin
 
 
 @pytest.fixture
