@@ -159,8 +159,8 @@ def test_a_list_that_permits_little(gateway: Gateway, servers: Servers, tmp_path
     with Place(running.port, server.root).login("epsv") as ftp:
         assert fetch(ftp, "readable") == b"readable"
     with Wire(running.port) as wire, wire.login().open_data():
-        assert wire.code("STOR up") == 550
+        assert wire.code("STOR not-permitted") == 550
         assert wire.code("NOOP") == 550
         assert wire.code("ABOR") == 550
         assert wire.code("QUIT") == 221
-    assert not (server.root / "up").exists()
+    assert not (server.root / "not-permitted").exists()
