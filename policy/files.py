@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from policy.model.antivirus import COMM_DIR
 from policy.model.policy import antivirus_names, raw_gateways
 from policy.section import Loc, Problems
 from policy.valkey_url import ValkeyUrl
@@ -66,7 +67,7 @@ def _engine_files(raw: Mapping[str, Any], enabled: Mapping[Loc, Any], base: Path
             continue
         where: Loc = ("antivirus", name)
         if str(section.get("protocol")) in ("clamav-file", "drweb-file"):
-            directory = section.get("comm-dir", "/data/tmp/antivirus")
+            directory = section.get("comm-dir", COMM_DIR)
             yield from _directory((*where, "comm-dir"), directory, base)
         for key, kind in (("hashes", "file"), ("yara-rules", "file or directory")):
             yield from _file((*where, key), None if section.get(key) == "none" else section.get(key), base, kind)

@@ -40,11 +40,9 @@ class Login:
         return f"<Login {self.user}>"
 
 
-async def visit_files(visit: Visit, login: Login | None) -> None:
-    """Fills `visit.passages`."""
+async def visit_files(visit: Visit, gateway: FtpProxy, login: Login | None) -> None:
+    """Fills `visit.passages`; `gateway` is the visit's."""
     async with visit.bounded(_OBJECTS):
-        gateway = visit.gateway
-        assert isinstance(gateway, FtpProxy)  # noqa: S101 - for the type checker
         if gateway.transparent:
             raise NotTried("it is transparent: only connections that were redirected to it lead anywhere")
         streams = await visit.connect()

@@ -19,7 +19,6 @@ from avsluice.passages.visit import NotTried, Visit, closing
 from policy.ask import decide
 from policy.decision import Decision
 from policy.facts import DocumentFacts, MailFacts
-from policy.model import SmtpProxy
 from policy.verdict import Status
 from scanners.body import MemoryBody
 
@@ -113,8 +112,6 @@ class _Session:
             size=size,
             documents=(text, attached),
         )
-        gateway = self._visit.gateway
-        assert isinstance(gateway, SmtpProxy)  # noqa: S101 - for the type checker
         return decide(self._visit.policy, self._visit.label, facts)
 
 

@@ -43,8 +43,8 @@ async def _visit(visit: Visit, means: Means) -> None:
     match visit.gateway:
         case HttpProxy():
             await visit_web(visit)
-        case FtpProxy():
-            await visit_files(visit, means.login)
+        case FtpProxy() as gateway:
+            await visit_files(visit, gateway, means.login)
         case SmtpProxy():
             await visit_mails(visit, means.addresses)
         case _:

@@ -89,12 +89,16 @@ class ClamavNet(Antivirus):
             )
 
 
+COMM_DIR = "/data/tmp/antivirus"
+"""The handbook's directory for objects that an engine is given by path ("Antivirus Checking of Data")."""
+
+
 class ClamavFile(Antivirus):
     """clamd that is given the path of a file in `comm_dir`."""
 
     protocol: Literal["clamav-file"]
     address: OneOrMany[ClamdEndpoint]
-    comm_dir: FileName = Path("/data/tmp/antivirus")
+    comm_dir: FileName = Path(COMM_DIR)
     path_map: PathMap = None
 
 
@@ -110,7 +114,7 @@ class DrwebFile(Antivirus):
 
     protocol: Literal["drweb-file"]
     address: OneOrMany[DrwebEndpoint]
-    comm_dir: FileName = Path("/data/tmp/antivirus")
+    comm_dir: FileName = Path(COMM_DIR)
     path_map: PathMap = None
 
 

@@ -10,6 +10,7 @@ from textwrap import indent
 import pytest
 
 from mailgw.smtp.gateway import SmtpGateway
+from scanners.specimens import EICAR
 from tests.fakes.next_hop import NextHop
 from tests.mailgw import scenes
 from tests.mailgw.scenes import OctetClient, Stage, write_gateway
@@ -21,6 +22,9 @@ VARIANT_1 = """\
 - {name: AV-UNKNOWN, when: {virus-status: [skipped, unknown]}, action: discard, quarantine: true}
 - {name: MAILOK, action: accept}
 """
+
+CLEAN = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nhello\r\n"
+INFECTED = b"Message-ID: <2@example.org>\r\nSubject: x\r\n\r\n" + EICAR + b"\r\n"
 
 
 class Client(OctetClient):

@@ -13,13 +13,10 @@ import trustme
 
 from mailgw.smtp.gateway import SmtpGateway
 from scanners.fake import FakeClamd, Fault
-from scanners.specimens import EICAR
 from tests.fakes.next_hop import NextHop
 from tests.mailgw.scenes import wait_until
-from tests.mailgw.smtp.conftest import ACCEPT, VARIANT_1, Client, Start, write_policy
+from tests.mailgw.smtp.conftest import ACCEPT, CLEAN, INFECTED, VARIANT_1, Client, Start, write_policy
 
-CLEAN = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nhello\r\n"
-INFECTED = b"Message-ID: <2@example.org>\r\nSubject: x\r\n\r\n" + EICAR + b"\r\n"
 DENY = "- {name: VIRUS, when: {virus-status: [found]}, action: deny, quarantine: true}\n" + ACCEPT
 
 

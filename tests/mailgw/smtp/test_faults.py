@@ -13,9 +13,8 @@ from mailgw.smtp.commands import read_forwarded_client
 from scanners.specimens import EICAR
 from tests.fakes.next_hop import NextHop
 from tests.mailgw.scenes import wait_until
-from tests.mailgw.smtp.conftest import Start
+from tests.mailgw.smtp.conftest import CLEAN, Start
 
-CLEAN = b"Message-ID: <1@example.org>\r\nSubject: hello\r\n\r\nhello\r\n"
 REPLACED = (
     "- {name: VIRUS, when: {virus-status: [found]}, action: accept, quarantine: true}\n"
     "- {name: ERROR, when: {virus-status: [error]}, action: defer}\n- {name: OK, action: accept}\n"
