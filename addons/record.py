@@ -6,14 +6,13 @@ plain data only, because mitmproxy copies and saves it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from mitmproxy import http
 
 from addons.body.steps import Cut, Step
 from addons.body.transfer import Transfer
 from addons.desktop.account import Account, passed
 from inspection.inspect_object import Inspection, Subject
+from inspection.object_record import make_object_record
 from inspection.record import AuditRecord
 from policy.decision import Action
 from policy.verdict import Status
@@ -75,36 +74,15 @@ def make_record(
     transfer: Transfer | None = None,
     step: Step | None = None,
 ) -> AuditRecord:
-    """The audit record of one object."""
-    facts, decision = subject.facts, inspection.decision
-    body = transfer.intake.content if transfer and transfer.intake.content.complete else None
-    return AuditRecord(
-        time=datetime.now(UTC),
-        proxy=proxy,
-        session=subject.session,
-        id=subject.id,
-        client=facts.client,
-        server=facts.server,
-        user=facts.user,
-        direction=facts.direction,
-        object=facts.url,
-        content_type=facts.content_type,
-        size=body.size if body else facts.size,
-        sha256=body.sha256 if body else None,
-        status=inspection.status,
-        virus=inspection.virus,
-        engines=inspection.reports,
-        acl=decision.acl,
-        action=_action(inspection, transfer, step),
-        reason=decision.reason,
-        released=transfer.released if transfer else 0,
-        quarantine=inspection.quarantine,
-        ms=transfer.age * 1000 if transfer else 0.0,
+    """The audit record of one object, which for a transfer that had begun to leave and was stopped is a cut."""
+    if transfer is None:
+        return make_object_record(proxy, subject, inspection)
+    return make_object_record(
+        proxy,
+        subject,
+        inspection,
+        body=transfer.intake.content if transfer.intake.content.complete else None,
+        released=transfer.released,
+        cut=isinstance(step, Cut) and bool(transfer.sent),
+        ms=transfer.age * 1000,
     )
-
-
-def _action(inspection: Inspection, transfer: Transfer | None, step: Step | None) -> Action:
-    """What was done, which for a transfer that had begun to leave is a cut."""
-    if isinstance(step, Cut) and transfer is not None and transfer.sent:
-        return Action.CUT
-    return inspection.decision.action

@@ -6,15 +6,13 @@ the bytes.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from ftpgw.tls import open_server_context
 from inspection.audit import AuditLog
 from inspection.checkpoint import Checkpoint
 from inspection.inspect_object import Inspection, Inspector, Subject
-from inspection.record import AuditRecord, new_id
+from inspection.object_record import make_object_record
+from inspection.record import new_id
 from policy.decide import choose_command, decide_session
-from policy.decision import Action
 from policy.facts import ObjectFacts, SessionFacts
 from policy.model import FtpProxy, Policy
 
@@ -35,7 +33,7 @@ class FtpGateway(Checkpoint[FtpProxy]):
         why = f"session-acl {decision.acl}" if decision.acl else "no session-acl matches"
         known = ObjectFacts(client=facts.client, user=facts.user, server=facts.server, at=facts.at)
         subject = Subject(id=new_id(), session=session, facts=known)
-        self.audit.write(make_record(self.name, subject, Inspection(status=None, decision=decision)))
+        self.audit.write(make_object_record(self.name, subject, Inspection(status=None, decision=decision)))
         return why
 
     @property
@@ -49,40 +47,3 @@ class FtpGateway(Checkpoint[FtpProxy]):
         if choice is None:
             return "permit", None
         return (choice.acl.action, choice.acl.name) if choice.acl else ("deny", None)
-
-
-def make_record(
-    proxy: str,
-    subject: Subject,
-    inspection: Inspection,
-    *,
-    size: int | None = None,
-    sha256: str | None = None,
-    released: int = 0,
-    cut: bool = False,
-    ms: float = 0.0,
-) -> AuditRecord:
-    """The audit record of one object; `cut` where a part of it had left."""
-    facts, decision = subject.facts, inspection.decision
-    return AuditRecord(
-        time=datetime.now(UTC),
-        proxy=proxy,
-        session=subject.session,
-        id=subject.id,
-        client=facts.client,
-        server=facts.server,
-        user=facts.user,
-        direction=facts.direction if facts.url else None,
-        object=facts.url,
-        size=size if size is not None else facts.size,
-        sha256=sha256,
-        status=inspection.status,
-        virus=inspection.virus,
-        engines=inspection.reports,
-        acl=decision.acl,
-        action=Action.CUT if cut else decision.action,
-        reason=decision.reason,
-        released=released,
-        quarantine=inspection.quarantine,
-        ms=ms,
-    )

@@ -15,12 +15,12 @@ from urllib.parse import quote
 from ftpgw.data_channel import Channel
 from ftpgw.data_stream import DataStream
 from ftpgw.failures import ClientGone, Refused, Unconfirmed, UpstreamError
-from ftpgw.gateway import make_record
 from ftpgw.refusal import make_refusal
 from ftpgw.session import Session
 from ftpgw.wire import Reply, encode, make_reply
 from inspection.audit import new_id
 from inspection.inspect_object import Inspection, Subject
+from inspection.object_record import make_object_record
 from inspection.spool import Spool
 from inspection.under_way import Phase, UnderWay
 from policy.decision import Choice, Reason
@@ -180,12 +180,11 @@ class Transfer:
             self.gateway.blocked.notice_versions(self.inspection.reports)
             body = self.body if self.body is not None and self.body.complete and self.body.size else None
             self.gateway.audit.write(
-                make_record(
+                make_object_record(
                     self.gateway.name,
                     self.subject,
                     self.inspection,
-                    size=body.size if body else None,
-                    sha256=body.sha256 if body else None,
+                    body=body,
                     released=self.released,
                     cut=self.sent > 0 and not self.inspection.decision.passes,
                     ms=(self._loop.time() - self._began) * 1000,

@@ -18,7 +18,11 @@ from tests.fakes.loop_thread import LoopThread
 from tests.ftp import policies
 from tests.ftp.gateway import FtpGateway
 from tests.ftp.place import Place, Tls
+from tests.ftp.wire import Wire
+from tests.http import samples
 from tests.http.conftest import engine, fakes, slow_engine
+from tests.http.policies import TRICKLE, clamav
+from tests.http.slow_engine import SlowEngine
 from tests.real.ftp_server import FtpServer
 from tests.real.proftpd_server import ProftpdServer
 from tests.real.vsftpd_server import VsftpdServer
@@ -184,3 +188,29 @@ def _name(server: str, tls: Tls) -> str:
 def crossings(servers: Servers, certificates: Certificates, gateways: Gateways) -> Crossings:
     """Ask for it in tests marked `vsftpd` and `proftpd`."""
     return Crossings(servers, certificates, gateways)
+
+
+DATA = samples.clean("faults", 40_000)
+"""What the server by script has in `file`."""
+
+
+@pytest.fixture
+def upstream(fake_server: FakeFtpServer) -> FakeFtpServer:
+    """A server by script, with one clean file and one infected."""
+    fake_server.reset()
+    fake_server.files = {"file": DATA, "bad": samples.infected("faults", 40_000)}
+    return fake_server
+
+
+@pytest.fixture
+def running(gateway: Callable[..., FtpGateway], engine: SlowEngine, upstream: FakeFtpServer) -> FtpGateway:
+    """A gateway before it that trickles, and waits a second for who says nothing."""
+    limits = "limits: {stall: 1s, header: 2s, idle: 20s}\n"
+    return gateway(policies.policy(policies.proxy(upstream.port, TRICKLE, more=limits), clamav(engine.port)))
+
+
+@pytest.fixture
+def wire(running: FtpGateway) -> Iterator[Wire]:
+    """A session through that gateway, logged in."""
+    with Wire(running.port) as session:
+        yield session.login()

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.fakes.ftp_server import Conversation, FakeFtpServer
 from tests.fakes.loop_thread import LoopThread
 from tests.fakes.patience import wait_until
+from tests.ftp.conftest import DATA
 from tests.ftp.gateway import FtpGateway
 from tests.ftp.policies import policy, proxy
 from tests.ftp.wire import Wire, read_all
-from tests.http import samples
-from tests.http.policies import TRICKLE, clamav
-from tests.http.slow_engine import SlowEngine
-
-DATA = samples.clean("faults", 40_000)
-
-
-@pytest.fixture
-def upstream(fake_server: FakeFtpServer) -> FakeFtpServer:
-    """The server that goes wrong, with one clean file."""
-    fake_server.reset()
-    fake_server.files = {"file": DATA, "bad": samples.infected("faults", 40_000)}
-    return fake_server
-
-
-@pytest.fixture
-def running(gateway: Callable[..., FtpGateway], engine: SlowEngine, upstream: FakeFtpServer) -> FtpGateway:
-    """A gateway before it that trickles, and waits a second for who says nothing."""
-    limits = "limits: {stall: 1s, header: 2s, idle: 20s}\n"
-    return gateway(policy(proxy(upstream.port, TRICKLE, more=limits), clamav(engine.port)))
-
-
-@pytest.fixture
-def wire(running: FtpGateway) -> Iterator[Wire]:
-    """A session, logged in."""
-    with Wire(running.port) as session:
-        yield session.login()
 
 
 def retrieve(wire: Wire, name: str = "file") -> tuple[bytes, str]:

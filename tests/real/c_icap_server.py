@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy.address import Address
+from tests.real.ports import free_port
 
 _START_WITHIN = 20.0
 _PLACES = (Path("/usr/lib"), Path("/usr/local/lib"))
@@ -69,8 +70,8 @@ class CIcapServer:
 
     def __post_init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="c-icap-", dir="/tmp"))
-        self.tcp = Address(host="127.0.0.1", port=_free_port())
-        self.icaps = Address(host="127.0.0.1", port=_free_port())
+        self.tcp = Address(host="127.0.0.1", port=free_port())
+        self.icaps = Address(host="127.0.0.1", port=free_port())
         (self.directory / "tmp").mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -155,9 +156,3 @@ def run_c_icap(
         yield server
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from policy.address import Address
 from scanners.specimens import EICAR
+from tests.real.ports import free_port
 
 TESTFILES = Path("/usr/share/clamav-testfiles")
 _START_WITHIN = 60.0
@@ -58,7 +59,7 @@ class ClamdServer:
         # Unix socket names are short: pytest's own temporary directories may not be.
         self.directory = Path(tempfile.mkdtemp(prefix="clamd-", dir="/tmp"))
         self.unix = Address(unix=str(self.directory / "socket"))
-        self.tcp = Address(host="127.0.0.1", port=_free_port())
+        self.tcp = Address(host="127.0.0.1", port=free_port())
         self.temporary = self.directory / "tmp"
         self.database = self.directory / "db"
         for made in (self.temporary, self.database):
@@ -149,9 +150,3 @@ def run_clamd(settings: Mapping[str, str] | None = None, *, anchored: bool = Fal
         yield server
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -8,21 +8,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.real.dovecot_server import find_dovecot, list_users
+from tests.real.dovecot_server import find_dovecot, list_users, own_place, serve
 from tests.real.ports import free_port
 
-_START_WITHIN = 20.0
-_NOBODY = 65534
 PASSWORD = "secret-Pass-1"  # noqa: S105 - of the tests alone
 
 _CONFIG = """\
@@ -106,34 +98,11 @@ class DovecotPop3:
 @contextlib.contextmanager
 def run_dovecot_pop3(certificate: Path | None = None, key: Path | None = None) -> Iterator[DovecotPop3]:
     """Serves for the time of the block; every user logs in with PASSWORD."""
-    with tempfile.TemporaryDirectory(prefix="dp-", dir="/tmp") as path:
-        base, port = Path(path), free_port()
-        pop3s = free_port() if certificate else 0
-        for name in ("run", "state", "mail", "home"):
-            (base / name).mkdir()
-        uid, gid = (os.getuid(), os.getgid()) if os.getuid() else (_NOBODY, _NOBODY)  # it refuses mail of root's
-        for name in ("mail", "home"):
-            os.chown(base / name, uid, gid)
-        base.chmod(0o755)
+    with own_place() as (base, uid, gid):
+        port, pop3s = free_port(), free_port() if certificate else 0
         words = {"base": base, "port": port, "pop3s": pop3s, "uid": uid, "gid": gid, "users": list_users()}
         tls = f"ssl_cert = <{certificate}\nssl_key = <{key}" if certificate else ""
         ssl = "yes" if certificate else "no"
-        config = base / "dovecot.conf"
-        config.write_text(_CONFIG.format(**words, password=PASSWORD, certificate=tls, ssl=ssl))
-        process = subprocess.Popen([shutil.which("dovecot") or find_dovecot() or "", "-F", "-c", str(config)])
-        try:
-            _await_greeting(port, base / "log")
+        config = _CONFIG.format(**words, password=PASSWORD, certificate=tls, ssl=ssl)
+        with serve(base, config, port, b"+OK"):
             yield DovecotPop3(base, port, pop3s, (uid, gid))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
-
-
-def _await_greeting(port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_WITHIN
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as link:
-            if link.recv(3) == b"+OK":
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"dovecot did not start: {log.read_text() if log.exists() else 'no log'}")

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.real.ports import free_port
+
 _START_WITHIN = 20.0
 _NOBODY = 65534
 USER, PASSWORD = "user@example.org", 'pass "word" \\ of mine'
@@ -72,24 +74,40 @@ def find_dovecot() -> str | None:
 @contextlib.contextmanager
 def run_dovecot() -> Iterator[tuple[str, int]]:
     """Serves for the time of the block; the address. USER logs in with PASSWORD."""
-    with tempfile.TemporaryDirectory(prefix="dc-", dir="/tmp") as path:
-        base, port = Path(path), _free_port()
+    with own_place() as (base, uid, gid):
+        (base / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
+        port = free_port()
+        config = _CONFIG.format(base=base, port=port, uid=uid, gid=gid, users=list_users())
+        with serve(base, config, port, b"* OK"):
+            yield "127.0.0.1", port
+
+
+@contextlib.contextmanager
+def own_place() -> Iterator[tuple[Path, int, int]]:
+    """A directory for one Dovecot, and the user and group who own its mail."""
+    with tempfile.TemporaryDirectory(prefix="dc-", dir="/tmp") as path:  # names of its sockets must stay short
+        base = Path(path)
         for name in ("run", "state", "mail", "home"):
             (base / name).mkdir()
-        (base / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
         uid, gid = (os.getuid(), os.getgid()) if os.getuid() else (_NOBODY, _NOBODY)  # it refuses mail of root's
         for name in ("mail", "home"):
             os.chown(base / name, uid, gid)
         base.chmod(0o755)  # for the package's own users, to whom root's Dovecot hands what needs no rights
-        config = base / "dovecot.conf"
-        config.write_text(_CONFIG.format(base=base, port=port, uid=uid, gid=gid, users=list_users()))
-        process = subprocess.Popen([find_dovecot() or "dovecot", "-F", "-c", str(config)])
-        try:
-            _await_greeting(port, base / "log")
-            yield "127.0.0.1", port
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+        yield base, uid, gid
+
+
+@contextlib.contextmanager
+def serve(base: Path, config: str, port: int, greeting: bytes) -> Iterator[None]:
+    """A Dovecot with that configuration for the time of the block, once it greets on `port`."""
+    file = base / "dovecot.conf"
+    file.write_text(config)
+    process = subprocess.Popen([find_dovecot() or "dovecot", "-F", "-c", str(file)])
+    try:
+        _await_greeting(port, base / "log", greeting)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
 
 
 def list_users() -> str:
@@ -100,16 +118,11 @@ def list_users() -> str:
     return f"default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def _await_greeting(port: int, log: Path) -> None:
+def _await_greeting(port: int, log: Path, greeting: bytes) -> None:
     deadline = time.monotonic() + _START_WITHIN
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as link:
-            if link.recv(4).startswith(b"* OK"):
+            if link.recv(len(greeting)) == greeting:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"dovecot did not start: {log.read_text() if log.exists() else 'no log'}")
